@@ -1,0 +1,192 @@
+"""Changes to a file that move no chunk: delete, touch and rename.
+
+A rename puts one generation under two names for a moment, and nobody may free the
+chunks of the one with the other. So the manifest that will be left is marked with
+`moving_to` first: readers do not mind, and whoever wants to change that file waits
+until it has moved. The new manifest bears `moved_from`: who takes it away first sees
+that nothing is left there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace as changed_copy
+
+from memchunk.backend import Backend
+from memchunk.errors import ChangedError, UnavailableError
+from memchunk.expiry import chunk_exptime, expiry
+from memchunk.index import Entry, Index, already_exists, changed, not_found, readable, stands
+from memchunk.manifest import FileInfo, Manifest
+from memchunk.reader import Reader, evicted
+
+MAX_ATTEMPTS = 100
+MOVE_SECONDS = 20  # a rename that takes longer has died: it waits for one reply meanwhile
+MOVE_POLL_SECONDS = 0.01
+
+
+class Amender:
+    """Amends the manifests of an index."""
+
+    def __init__(self, backend: Backend, index: Index, reader: Reader) -> None:
+        self._backend = backend
+        self._index = index
+        self._reader = reader
+
+    def delete(self, name: str, if_match: Collection[str] | None) -> None:
+        """Delete a file. Raises what `Store.delete` names."""
+        for _ in range(MAX_ATTEMPTS):
+            seen, _ = self._index.look(name)
+            entry = self.at_rest(name, seen)
+            if entry is None:
+                raise not_found(name)
+            if if_match is not None and (
+                entry.manifest is None or entry.manifest.sha256 not in if_match
+            ):
+                raise changed(name)
+            if self._index.remove(name, entry):
+                if entry.manifest is not None:
+                    self.release(entry.manifest)
+                return
+        raise _too_busy(name)
+
+    def touch(self, name: str, ttl: int | float | None) -> FileInfo:
+        """Let a file expire `ttl` seconds from now, or never. Raises what `Store.touch` names."""
+        for _ in range(MAX_ATTEMPTS):
+            manifest, entry = self._see(name)
+            expires = expiry(ttl, time.time())
+            amended = changed_copy(manifest, expires=expires)
+            if _outlives(expires, manifest.expires):
+                missing = self._touch_chunks(amended)
+                if missing:
+                    raise evicted(manifest, missing)
+            done, _ = self._index.put(amended, over=entry)
+            if done:
+                if not self.settle(amended):
+                    raise evicted(manifest, self._reader.missing(manifest))
+                return amended.info()
+        raise _too_busy(name)
+
+    def settle(self, manifest: Manifest) -> bool:
+        """Let the chunks expire after their manifest; False where some are gone.
+
+        Somebody else may change the manifest's expiry meanwhile, and touch the chunks
+        before or after: whoever comes last sees what the manifest says in the end.
+        """
+        for _ in range(MAX_ATTEMPTS):
+            if self._touch_chunks(manifest):
+                return False
+            if manifest.expires is None:
+                return True
+            seen, _ = self._index.look(manifest.name)
+            if seen is None or seen.manifest is None or not stands(seen, manifest):
+                return True
+            if seen.manifest.expires == manifest.expires:
+                return True
+            manifest = seen.manifest
+        raise _too_busy(manifest.name)
+
+    def _touch_chunks(self, manifest: Manifest) -> list[int]:
+        exptime = chunk_exptime(manifest.expires, time.time())
+        return self._backend.touch_chunks(manifest.generation, manifest.layout.chunk_count, exptime)
+
+    def rename(self, old: str, new: str, *, replace: bool) -> FileInfo:
+        """Give a file another name. Raises what `Store.rename` names."""
+        for _ in range(MAX_ATTEMPTS):
+            manifest, entry = self._see(old)
+            if old == new:
+                return manifest.info()
+            missing = self._reader.missing(manifest)
+            if missing:
+                raise evicted(manifest, missing)
+            target = self._target(new, replace=replace)
+            moving = changed_copy(manifest, moving_to=new, moving_since=int(time.time()))
+            marked, _ = self._index.put(moving, over=entry)
+            if not marked:
+                continue
+            moved = changed_copy(manifest, name=new, moved_from=old, moving_to=None, moving_since=0)
+            try:
+                done, _ = self._index.put(moved, over=target)
+            except UnavailableError:
+                raise  # perhaps it was put: the mark stays, and the next rename looks
+            except BaseException:
+                self._unmark(manifest)
+                raise
+            if not done:
+                self._unmark(manifest)
+                continue
+            self._leave(old, manifest)
+            if target is not None and target.manifest is not None:
+                self.release(target.manifest)
+            return moved.info(replaced=target is not None)
+        raise _too_busy(old)
+
+    def at_rest(self, name: str, entry: Entry | None) -> Entry | None:
+        """What stands under `name`, once it is not on its way to another; `entry` if it is not."""
+        for _ in range(int(2 * MOVE_SECONDS / MOVE_POLL_SECONDS)):
+            if entry is None or entry.manifest is None or entry.manifest.moving_to is None:
+                return entry
+            if time.time() < entry.manifest.moving_since + MOVE_SECONDS:
+                time.sleep(MOVE_POLL_SECONDS)
+            else:
+                self._clear(entry, entry.manifest)
+            entry, _ = self._index.look(name)
+        raise _too_busy(name)
+
+    def _clear(self, entry: Entry, manifest: Manifest) -> None:
+        """Finish a rename that died, or take it back."""
+        assert manifest.moving_to is not None
+        there, _ = self._index.look(manifest.moving_to)
+        if stands(there, manifest):
+            self._index.remove(manifest.name, entry)
+        else:
+            unmarked = changed_copy(manifest, moving_to=None, moving_since=0)
+            self._index.put(unmarked, over=entry)
+
+    def _target(self, new: str, *, replace: bool) -> Entry | None:
+        seen, _ = self._index.look(new)
+        target = self.at_rest(new, seen)
+        if target is None or replace:
+            return target
+        if self._reader.is_worth_keeping(target):
+            raise already_exists(new)
+        return target
+
+    def _unmark(self, manifest: Manifest) -> None:
+        """Take back the mark of a move that did not happen."""
+        self._while_marked(manifest, lambda entry: self._index.put(manifest, over=entry)[0])
+
+    def _leave(self, old: str, manifest: Manifest) -> None:
+        """Take away the manifest that a file left behind when it moved."""
+        self._while_marked(manifest, lambda entry: self._index.remove(old, entry))
+
+    def _while_marked(self, manifest: Manifest, act: Callable[[Entry], bool]) -> None:
+        """Do `act` on the entry of a file that is being moved, unless it is gone."""
+        for _ in range(MAX_ATTEMPTS):
+            entry, _ = self._index.look(manifest.name)
+            if entry is None or not stands(entry, manifest) or act(entry):
+                return
+        raise _too_busy(manifest.name)
+
+    def release(self, manifest: Manifest) -> None:
+        """Free the chunks of a manifest that has been taken away."""
+        if manifest.moved_from is not None:
+            self._leave(manifest.moved_from, changed_copy(manifest, name=manifest.moved_from))
+        self._backend.free(manifest.generation, manifest.layout.chunk_count)
+
+    def _see(self, name: str) -> tuple[Manifest, Entry]:
+        seen, _ = self._index.look(name)
+        entry = self.at_rest(name, seen)
+        if entry is None:
+            raise not_found(name)
+        return readable(entry), entry
+
+
+def _outlives(expires: int | None, other: int | None) -> bool:
+    return expires is None or (other is not None and expires > other)
+
+
+def _too_busy(name: str) -> ChangedError:
+    return ChangedError(
+        f"{name!r} was changed {MAX_ATTEMPTS} times by others meanwhile; try again", name=name
+    )

@@ -1,0 +1,252 @@
+"""The servers: pools of connections, which server holds what, and probing and freeing chunks.
+
+`bulk.py` and this module are the only ones that know pymemcache. Above them there
+are commands and replies, and of errors only memchunk's own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from pymemcache.client.rendezvous import RendezvousHash
+from pymemcache.pool import ObjectPool
+
+from memchunk import protocol
+from memchunk.bulk import BulkClient
+from memchunk.errors import StorageFullError, UnavailableError
+from memchunk.names import canary_key, chunk_key
+from memchunk.protocol import Command, Reply
+
+log = logging.getLogger("memchunk")
+
+SMALL_COMMANDS_IN_FLIGHT = 128  # their replies fit in a socket's buffer, so neither side blocks
+EXPIRE_AT_ONCE = -1  # an exptime in the past: memcached stores the item, and it is gone
+MAX_UNFREED = 1024  # generations
+CANARY_SECONDS = 60
+# memcached moves a slab page to where it is needed within about a second
+REFUSAL_DELAYS_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
+
+
+class Server:
+    """One memcached and the connections to it. Safe to share between threads and over fork."""
+
+    def __init__(self, address: str, *, timeout: float, connect_timeout: float) -> None:
+        self.address = address
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._pool_of_process: tuple[int, ObjectPool[BulkClient]] = (0, self._new_pool())
+        self._knows_mg = True
+
+    def _new_pool(self) -> ObjectPool[BulkClient]:
+        return ObjectPool(
+            lambda: BulkClient(
+                self.address, timeout=self._timeout, connect_timeout=self._connect_timeout
+            ),
+            after_remove=BulkClient.close,
+        )
+
+    @property
+    def _pool(self) -> ObjectPool[BulkClient]:
+        """This process's pool: after a fork, parent and child must not share a socket."""
+        process, pool = self._pool_of_process
+        if process != os.getpid():
+            pool = self._new_pool()
+            self._pool_of_process = (os.getpid(), pool)
+        return pool
+
+    @contextmanager
+    def connection(self) -> Iterator[BulkClient]:
+        """A connection that nobody else uses meanwhile.
+
+        It goes back to the pool only where every reply has been read.
+        """
+        pool = self._pool
+        client = pool.get()
+        while client.sock is not None and not client.usable():
+            pool.destroy(client)
+            client = pool.get()
+        try:
+            yield client
+        finally:
+            if client.usable():
+                pool.release(client)
+            else:
+                pool.destroy(client)
+
+    def exchange(self, commands: Iterable[Command]) -> list[Reply]:
+        """The replies to small commands, in order.
+
+        Raises `UnavailableError`; which of the commands were carried out is then unknown.
+        """
+        with self.connection() as connection:
+            return list(connection.pipeline(commands, SMALL_COMMANDS_IN_FLIGHT))
+
+    def missing(self, keys: Sequence[str]) -> list[int]:
+        """The indices of the keys that no item has, moving no value."""
+        if self._knows_mg:
+            try:
+                replies = self.exchange(map(protocol.probe, keys))
+                return [i for i, reply in enumerate(replies) if reply.word != "HD"]
+            except UnavailableError:
+                # An old memcached answers ERROR, twemproxy hangs up. A server that is
+                # away fails in what follows, too.
+                absent = self._missing_without_mg(keys)
+                self._knows_mg = False
+                return absent
+        return self._missing_without_mg(keys)
+
+    def _missing_without_mg(self, keys: Sequence[str]) -> list[int]:
+        # `add` is refused where an item is, and what it adds elsewhere is gone at once.
+        replies = self.exchange(protocol.store("add", key, EXPIRE_AT_ONCE) for key in keys)
+        if any(reply.word == "REFUSED" for reply in replies):
+            raise UnavailableError(
+                f"memcached at {self.address} is too full to tell which chunks it holds; "
+                "give it more memory (-m)",
+                server=self.address,
+            )
+        return [i for i, reply in enumerate(replies) if reply.word == "STORED"]
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._pool.clear()
+
+
+class Backend:
+    """The servers of a store, and the generations that they hold."""
+
+    def __init__(
+        self, addresses: Sequence[str], namespace: str, *, timeout: float, connect_timeout: float
+    ) -> None:
+        self.namespace = namespace
+        self.servers = {
+            address: Server(address, timeout=timeout, connect_timeout=connect_timeout)
+            for address in addresses
+        }
+        self._ranking = RendezvousHash(list(self.servers))
+        self._unfreed: deque[tuple[str, int]] = deque(maxlen=MAX_UNFREED)
+
+    def server_of(self, key: str) -> Server:
+        """The server that holds `key`. All chunks of a generation have the same one."""
+        if len(self.servers) == 1:
+            [server] = self.servers.values()
+            return server
+        return self.servers[self._ranking.get_node(routing_part(key))]
+
+    def exchange(self, commands: Sequence[Command]) -> list[Reply]:
+        """The replies to small commands, in order, each from the server of its key.
+
+        What goes to one server makes one round trip; the server of the first command is
+        asked first, and the others only once it has answered.
+        Raises `UnavailableError`; which commands were carried out is then unknown.
+        """
+        groups: dict[Server, list[int]] = {}
+        for position, command in enumerate(commands):
+            groups.setdefault(self.server_of(command.key), []).append(position)
+        replies: dict[int, Reply] = {}
+        for server, positions in groups.items():
+            answers = server.exchange([commands[position] for position in positions])
+            replies.update(zip(positions, answers, strict=True))
+        return [replies[position] for position in range(len(commands))]
+
+    def insist(self, command: Command, reply: Reply) -> Reply:
+        """The `reply` to a storage command, which is tried again while memcached refuses it.
+
+        Raises `StorageFullError` when it goes on refusing, and `UnavailableError`.
+        """
+        for delay in REFUSAL_DELAYS_SECONDS:
+            if reply.word != "REFUSED" or "too large" in reply.text:
+                break
+            time.sleep(delay)
+            [reply] = self.exchange([command])
+        if reply.word == "REFUSED":
+            raise StorageFullError(
+                f"memcached at {self.server_of(command.key).address} has no room ({reply.text}); "
+                "give it more memory (-m), or delete something"
+            )
+        return reply
+
+    def chunk_keys(self, generation: str, indices: Iterable[int]) -> list[str]:
+        """The keys of chunks of a generation."""
+        return [chunk_key(self.namespace, generation, index) for index in indices]
+
+    def server_of_chunks(self, generation: str) -> Server:
+        """The server that holds all chunks of a generation."""
+        return self.server_of(chunk_key(self.namespace, generation, 0))
+
+    def missing_chunks(self, generation: str, count: int) -> list[int]:
+        """The indices of the chunks that are gone. Moves no chunk. `UnavailableError`."""
+        keys = self.chunk_keys(generation, range(count))
+        return self.server_of_chunks(generation).missing(keys) if keys else []
+
+    def touch_chunks(self, generation: str, count: int, exptime: int) -> list[int]:
+        """Set when the chunks expire; the indices of those that are gone. `UnavailableError`."""
+        replies = self.exchange(
+            [protocol.touch(key, exptime) for key in self.chunk_keys(generation, range(count))]
+        )
+        return [index for index, reply in enumerate(replies) if reply.word != "TOUCHED"]
+
+    def free(self, generation: str, count: int) -> None:
+        """Delete the chunks of a generation that no manifest names.
+
+        Where its server is away this is made up for later: no file depends on it.
+        """
+        try:
+            self.exchange(
+                [protocol.delete(key) for key in self.chunk_keys(generation, range(count))]
+            )
+        except UnavailableError as error:
+            log.warning("%d chunks will be freed later: %s", count, error)
+            self._unfreed.append((generation, count))
+
+    def free_what_is_left(self) -> None:
+        """Delete the chunks that could not be deleted when it was their time."""
+        for _ in range(len(self._unfreed)):
+            try:
+                self.free(*self._unfreed.popleft())
+            except IndexError:  # another thread took the last
+                return
+
+    def check(self) -> None:
+        """Store, read and delete a canary on every server.
+
+        Raises `UnavailableError` or `StorageFullError`, which name the server.
+        """
+        for server in self.servers.values():
+            nonce = secrets.token_hex(16)
+            key = canary_key(self.namespace, nonce)
+            value = nonce.encode()
+            stored, got, deleted = server.exchange(
+                [
+                    protocol.store("set", key, CANARY_SECONDS, value),
+                    protocol.gets(key, limit=len(value)),
+                    protocol.delete(key),
+                ]
+            )
+            if stored.word == "REFUSED":
+                raise StorageFullError(
+                    f"memcached at {server.address} has no room ({stored.text}); "
+                    "give it more memory (-m)"
+                )
+            if got.value != value or deleted.word != "DELETED":
+                raise UnavailableError(
+                    f"memcached at {server.address} does not give back what it was given; "
+                    "check what answers there",
+                    server=server.address,
+                )
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        for server in self.servers.values():
+            server.close()
+
+
+def routing_part(key: str) -> str:
+    """The part of a key that decides its server: what stands in braces, else all of it."""
+    before, brace, rest = key.partition("{")
+    return rest.partition("}")[0] if brace else before

@@ -1,0 +1,142 @@
+"""Which manifest stands under a name: look it up, put one there, take it away.
+
+A manifest is only ever put by `add` or by `cas` against the one seen before, and
+only taken away by `cas`, so no change that somebody else made is overwritten
+unseen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memchunk import manifest as codec, protocol
+from memchunk.backend import EXPIRE_AT_ONCE, Backend
+from memchunk.errors import AlreadyExistsError, ChangedError, CorruptError, NotFoundError
+from memchunk.expiry import exptime
+from memchunk.manifest import MAX_MANIFEST_BYTES, Manifest
+from memchunk.names import manifest_key
+from memchunk.protocol import Command, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What stands under a name at one moment.
+
+    Attributes:
+        cas: the unique number of that state of the item.
+        manifest: the manifest, or None where it is damaged.
+        damage: how it is damaged, or None.
+    """
+
+    cas: bytes
+    manifest: Manifest | None
+    damage: CorruptError | None
+
+
+class Index:
+    """The manifests of a namespace."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def look(self, name: str, beside: Sequence[Command] = ()) -> tuple[Entry | None, list[Reply]]:
+        """What stands under `name`, or None; with the replies to the commands `beside` it.
+
+        They go in the same round trip where they concern the same server.
+        """
+        key = manifest_key(self._backend.namespace, name)
+        reply, *others = self._backend.exchange([protocol.gets(key, MAX_MANIFEST_BYTES), *beside])
+        return _entry(reply, name), others
+
+    def find(self, name: str) -> Manifest:
+        """The manifest of `name`. Raises `NotFoundError` and `CorruptError`."""
+        entry, _ = self.look(name)
+        if entry is None:
+            raise not_found(name)
+        return readable(entry)
+
+    def put(
+        self, manifest: Manifest, over: Entry | None, beside: Sequence[Command] = ()
+    ) -> tuple[bool, list[Reply]]:
+        """Put a manifest under its name if what stands there is still `over`.
+
+        Returns whether it was, and the replies to the commands `beside` it, which are
+        carried out after it, and in any case. Raises `StorageFullError`.
+        """
+        key = manifest_key(self._backend.namespace, manifest.name)
+        command = protocol.store(
+            "add" if over is None else "cas",
+            key,
+            exptime(manifest.expires, time.time()),
+            codec.encode(manifest),
+            cas=b"" if over is None else over.cas,
+        )
+        reply, *others = self._backend.exchange([command, *beside])
+        reply = self._backend.insist(command, reply)
+        return reply.word == "STORED", others
+
+    def remove(self, name: str, seen: Entry) -> bool:
+        """Take the manifest of `name` away if it is still the one `seen`; whether it was."""
+        key = manifest_key(self._backend.namespace, name)
+        # memcached knows no conditional delete among its classic commands; an item that
+        # is replaced by one that has expired is deleted all the same
+        [reply] = self._backend.exchange([protocol.store("cas", key, EXPIRE_AT_ONCE, cas=seen.cas)])
+        if reply.word != "REFUSED":
+            return reply.word == "STORED"
+        # no room even for an empty item: deleting must work in a full memcached
+        entry, _ = self.look(name)
+        if entry is None or entry.cas != seen.cas:
+            return False
+        [reply] = self._backend.exchange([protocol.delete(key)])
+        return reply.word == "DELETED"
+
+
+def _entry(reply: Reply, name: str) -> Entry | None:
+    if reply.word == "END":
+        return None
+    try:
+        return Entry(reply.cas, codec.decode(reply.value, name), None)
+    except CorruptError as damage:
+        return Entry(reply.cas, None, damage)
+
+
+def readable(entry: Entry) -> Manifest:
+    """The manifest of an entry. Raises `CorruptError` where it is damaged."""
+    if entry.manifest is None:
+        assert entry.damage is not None
+        raise entry.damage
+    return entry.manifest
+
+
+def stands(seen: Entry | None, manifest: Manifest) -> bool:
+    """Whether what was seen is the same write as `manifest`."""
+    return (
+        seen is not None
+        and seen.manifest is not None
+        and seen.manifest.generation == manifest.generation
+    )
+
+
+def not_found(name: str) -> NotFoundError:
+    """The error for a name that has no file."""
+    return NotFoundError(
+        f"there is no file {name!r}; it was never stored, or it was deleted or has expired",
+        name=name,
+    )
+
+
+def already_exists(name: str) -> AlreadyExistsError:
+    """The error for a name that has an intact file."""
+    return AlreadyExistsError(
+        f"there is a file {name!r} already; choose another name, or replace it (replace=True)",
+        name=name,
+    )
+
+
+def changed(name: str) -> ChangedError:
+    """The error for a name that holds another file than the one expected."""
+    return ChangedError(
+        f"{name!r} is not the file that was expected; look at it again, then decide", name=name
+    )

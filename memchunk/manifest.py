@@ -1,0 +1,249 @@
+"""The manifest: the record that makes a set of chunks a file. Its codec and checks.
+
+JSON, so that a person can read it in memcached; it ends with a crc32 of all the
+bytes before, so that one flipped bit is noticed wherever it is. Every field is
+checked when it is read, and versions not known here are refused.
+Pure: the clock and the random bits are passed in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from memchunk.errors import CorruptError, InvalidNameError
+from memchunk.expiry import LATEST_SECOND
+from memchunk.layout import MAX_FILE_BYTES, Layout
+from memchunk.names import check_name
+
+VERSION = 1
+MAX_MANIFEST_BYTES = 64 * 1024
+MAX_CONTENT_TYPE_CHARS = 255
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_GENERATION = re.compile(r"[0-9a-f]{32}")
+_CRC32S = re.compile(r"([0-9a-f]{8})*")
+# type "/" subtype, then parameters (RFC 9110, section 8.3.1); visible ASCII and spaces only
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_CONTENT_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}( *;[ -~]*)?")
+_CHECK = re.compile(rb',"crc32":"([0-9a-f]{8})"}')
+_CHECK_BYTES = len(b',"crc32":"01234567"}')
+
+
+class UnknownVersionError(CorruptError):
+    """The manifest is whole, but of a version that is not known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What memchunk knows of a file.
+
+    Attributes:
+        name: its name.
+        size: its length in bytes.
+        sha256: the digest of its bytes, 64 hex digits.
+        chunk_count: the number of memcached items that hold it.
+        chunk_size: the number of bytes in each of them but the last.
+        content_type: its media type.
+        created_at: when it was stored (UTC).
+        expires_at: when it expires (UTC), or None for never.
+        replaced: True only on what `put` returns, where an earlier file (whole or
+            damaged) stood under the name.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    chunk_count: int
+    chunk_size: int
+    content_type: str
+    created_at: datetime
+    expires_at: datetime | None
+    replaced: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One write of one file: all that is needed to find its bytes and to vouch for them.
+
+    Attributes:
+        generation: 128 random bits as 32 hex digits; the chunk keys bear it.
+        created_ms: when it was stored, in milliseconds since 1970.
+        expires: when it expires, in seconds since 1970, or None for never.
+        crc32s: the crc32 of each chunk's file bytes, padding left out.
+        moved_from, moving_to: names; see `memchunk.amend`.
+        moving_since: when `moving_to` was set, in seconds since 1970.
+    """
+
+    name: str
+    sha256: str
+    layout: Layout
+    generation: str
+    content_type: str
+    created_ms: int
+    expires: int | None
+    crc32s: tuple[int, ...]
+    moved_from: str | None = None
+    moving_to: str | None = None
+    moving_since: int = 0
+
+    def info(self, *, replaced: bool = False) -> FileInfo:
+        """The part of the manifest that users see."""
+        return FileInfo(
+            name=self.name,
+            size=self.layout.size,
+            sha256=self.sha256,
+            chunk_count=self.layout.chunk_count,
+            chunk_size=self.layout.chunk_size,
+            content_type=self.content_type,
+            created_at=datetime.fromtimestamp(self.created_ms / 1000, UTC),
+            expires_at=None if self.expires is None else datetime.fromtimestamp(self.expires, UTC),
+            replaced=replaced,
+        )
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as the value of a memcached item.
+
+    A `ValueError` says that it would be larger than 64 KiB.
+    """
+    record: dict[str, Any] = {
+        "memchunk": VERSION,
+        "name": manifest.name,
+        "size": manifest.layout.size,
+        "sha256": manifest.sha256,
+        "content_type": manifest.content_type,
+        "created_ms": manifest.created_ms,
+        "expires": manifest.expires,
+        "generation": manifest.generation,
+        "chunk_size": manifest.layout.chunk_size,
+        "padding": manifest.layout.padding,
+        "crc32s": "".join(f"{crc:08x}" for crc in manifest.crc32s),
+    }
+    if manifest.moved_from is not None:
+        record["moved_from"] = manifest.moved_from
+    if manifest.moving_to is not None:
+        record["moving_to"] = manifest.moving_to
+        record["moving_since"] = manifest.moving_since
+    body = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
+    value = b'%b,"crc32":"%08x"}' % (body, zlib.crc32(body))
+    if len(value) > MAX_MANIFEST_BYTES:
+        raise ValueError(f"a manifest of {len(value)} bytes; {MAX_MANIFEST_BYTES} is the limit")
+    return value
+
+
+def decode(value: bytes, name: str) -> Manifest:
+    """The manifest in an item's value, which must be the one of `name`.
+
+    Raises `CorruptError` for anything that `encode` does not write.
+    """
+    try:
+        record = _record(value)
+        if record.pop("memchunk", None) != VERSION:
+            raise UnknownVersionError(
+                f"the manifest of {name!r} has a version that is not known here; "
+                "upgrade memchunk to read it",
+                name=name,
+            )
+        manifest = _manifest(**record)
+        if manifest.name != name:
+            raise ValueError("it is the manifest of another name")
+    except (ValueError, TypeError, RecursionError, InvalidNameError) as error:
+        raise CorruptError(
+            f"the manifest of {name!r} is damaged ({error}); store the file again", name=name
+        ) from None
+    return manifest
+
+
+def _record(value: bytes) -> dict[str, Any]:
+    if len(value) > MAX_MANIFEST_BYTES:
+        raise ValueError(f"{len(value)} bytes, more than a manifest has")
+    check = _CHECK.fullmatch(value[-_CHECK_BYTES:])
+    body = value[:-_CHECK_BYTES]
+    if check is None or int(check[1], 16) != zlib.crc32(body):
+        raise ValueError("its crc32 does not match")
+    record = json.loads(body + b"}")
+    if not isinstance(record, dict):
+        raise ValueError("it is not a JSON object")
+    return record
+
+
+def _manifest(
+    *,
+    name: str,
+    size: int,
+    sha256: str,
+    content_type: str,
+    created_ms: int,
+    expires: int | None,
+    generation: str,
+    chunk_size: int,
+    padding: int,
+    crc32s: str,
+    moved_from: str | None = None,
+    moving_to: str | None = None,
+    moving_since: int = 0,
+) -> Manifest:
+    check_name(name)
+    for other in (moved_from, moving_to):
+        if other is not None:
+            check_name(other)
+    _check_int("size", size, 0, MAX_FILE_BYTES)
+    _check_int("chunk_size", chunk_size, 1, MAX_FILE_BYTES)
+    _check_int("padding", padding, 0, chunk_size - 1)
+    _check_int("created_ms", created_ms, 0, 2**53)
+    _check_int("moving_since", moving_since, 0, 2**53)
+    if expires is not None:
+        _check_int("expires", expires, 0, LATEST_SECOND)
+    check_sha256(sha256)
+    check_content_type(content_type)
+    if not (isinstance(generation, str) and _GENERATION.fullmatch(generation)):
+        raise ValueError("its generation is not 32 hex digits")
+    if not (isinstance(crc32s, str) and _CRC32S.fullmatch(crc32s)):
+        raise ValueError("its crc32s are not hex digits")
+    layout = Layout(size, chunk_size, padding)
+    if len(crc32s) != 8 * layout.chunk_count:
+        raise ValueError("it does not have a crc32 for each chunk")
+    if padding and (not size or layout.length(layout.chunk_count - 1) + padding > chunk_size):
+        raise ValueError("it pads a chunk past its size")
+    return Manifest(
+        name=name,
+        sha256=sha256,
+        layout=layout,
+        generation=generation,
+        content_type=content_type,
+        created_ms=created_ms,
+        expires=expires,
+        crc32s=tuple(int(crc32s[i : i + 8], 16) for i in range(0, len(crc32s), 8)),
+        moved_from=moved_from,
+        moving_to=moving_to,
+        moving_since=moving_since,
+    )
+
+
+def _check_int(what: str, value: int, least: int, most: int) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"its {what} is not a whole number from {least} to {most}")
+
+
+def check_sha256(sha256: str) -> None:
+    """Raise `ValueError` unless `sha256` is 64 lower-case hex digits."""
+    if not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
+        raise ValueError("a sha256 is 64 lower-case hex digits")
+
+
+def check_content_type(content_type: str) -> None:
+    """Raise `ValueError` unless `content_type` reads like `type/subtype; parameters`."""
+    if not (
+        isinstance(content_type, str)
+        and len(content_type) <= MAX_CONTENT_TYPE_CHARS
+        and _CONTENT_TYPE.fullmatch(content_type)
+    ):
+        raise ValueError(
+            "a content type is 'type/subtype', with parameters if need be, "
+            f"of at most {MAX_CONTENT_TYPE_CHARS} ASCII characters"
+        )

@@ -1,0 +1,69 @@
+"""The rules for names, and every memcached key the library uses.
+
+Keys hold no user text: a name is hashed, and stands in full only in the manifest.
+The marks `{...}` and `|#|` tell twemproxy and mcrouter which part of a key routes
+it, so that all chunks of a file go to one server through a proxy too.
+Pure: no clock, no socket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+from memchunk.errors import InvalidNameError
+
+MAX_NAME_BYTES = 512
+MAX_NAMESPACE_CHARS = 64
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def check_name(name: str) -> None:
+    """Raise `InvalidNameError` unless `name` can name a file.
+
+    A name is 1 to 512 bytes of UTF-8, without control characters, its segments
+    divided by `/`; no segment is empty, `.` or `..`.
+    """
+    if not isinstance(name, str):
+        raise InvalidNameError(f"a name is a str, not {type(name).__name__}")
+    if not name:
+        raise InvalidNameError("the name is empty; give the file a name", name=name)
+    if len(name) > MAX_NAME_BYTES:  # a character is at least a byte: never encode a huge name
+        raise InvalidNameError(f"the name is longer than {MAX_NAME_BYTES} bytes; shorten it")
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        raise InvalidNameError("the name is not valid Unicode text; use UTF-8") from None
+    if len(encoded) > MAX_NAME_BYTES:
+        raise InvalidNameError(f"the name is longer than {MAX_NAME_BYTES} bytes; shorten it")
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        raise InvalidNameError("the name has a control character; leave it out", name=name)
+    if any(segment in ("", ".", "..") for segment in name.split("/")):
+        raise InvalidNameError(
+            "the name has an empty, '.' or '..' segment; write it as 'a/b/c'", name=name
+        )
+
+
+def check_namespace(namespace: str) -> None:
+    """Raise `ValueError` unless `namespace` can begin a memcached key."""
+    if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
+        raise ValueError(
+            f"a namespace is 1 to {MAX_NAMESPACE_CHARS} of A-Z a-z 0-9 . _ -, not {namespace!r}"
+        )
+
+
+def manifest_key(namespace: str, name: str) -> str:
+    """The key of the manifest of `name`."""
+    return f"{namespace}:m:{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def chunk_key(namespace: str, generation: str, index: int) -> str:
+    """The key of chunk `index` (from 0) of a generation (32 hex digits)."""
+    return f"{namespace}:c{{{generation}}}|#|{index}"
+
+
+def canary_key(namespace: str, nonce: str) -> str:
+    """The key of the item that a health check stores, reads and deletes."""
+    return f"{namespace}:h:{nonce}"

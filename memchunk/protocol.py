@@ -1,0 +1,95 @@
+"""memcached's commands and replies, as far as memchunk uses them (protocol.txt).
+
+Only the classic text commands, with replies, and `mg` as a probe: proxies and hosted
+memcached understand the rest.
+Pure: what they look like, not how they travel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Buffer = bytes | bytearray | memoryview
+
+MAX_VALUE_BYTES = 1024**3  # memcached's largest item size (-I)
+
+# One line, then nothing: the replies of storage, delete, touch and meta commands.
+WORDS = frozenset({b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"DELETED", b"TOUCHED"})
+PROBED = frozenset({b"HD", b"EN"})
+# memcached has read the value and thrown it away: the connection is still in step.
+REFUSALS = (
+    b"SERVER_ERROR out of memory",
+    b"SERVER_ERROR object too large",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: its line, the value it sends, or where the value it asks for goes.
+
+    Attributes:
+        key: the key that it is about.
+        line: the command line, with its end.
+        payload: the parts of the value that follows the line, or None.
+        into: buffers to fill, one after the other, with the value that comes back.
+        limit: without `into`, the most bytes that a value may have.
+        words: the reply lines that may answer it; empty where a value may.
+    """
+
+    key: str
+    line: bytes
+    payload: tuple[Buffer, ...] | None = None
+    into: tuple[memoryview, ...] = ()
+    limit: int = 0
+    words: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What memcached answered.
+
+    Attributes:
+        word: `STORED`, `NOT_FOUND` and so on; `VALUE` or `END` to a get; `REFUSED`
+            where memcached had no room for a value.
+        length: the number of bytes of a value, whether or not it fitted.
+        value: the value itself, where no buffers were given for it.
+        cas: the unique number of the item, to a `gets`.
+        text: the whole line.
+    """
+
+    word: str
+    length: int = 0
+    value: bytes = b""
+    cas: bytes = b""
+    text: str = ""
+
+
+def get(key: str, *into: memoryview) -> Command:
+    """Fetch a value into buffers. A value of another length than theirs fills none of them."""
+    return Command(key, f"get {key}\r\n".encode(), into=into)
+
+
+def gets(key: str, limit: int) -> Command:
+    """Fetch a value of at most `limit` bytes with its cas unique number."""
+    return Command(key, f"gets {key}\r\n".encode(), limit=limit)
+
+
+def store(verb: str, key: str, exptime: int, *payload: Buffer, cas: bytes = b"") -> Command:
+    """Store a value, made of the parts of `payload`, by `set`, `add` or `cas`."""
+    line = f"{verb} {key} 0 {exptime} {sum(map(len, payload))}".encode()
+    return Command(key, line + (b" " + cas if cas else b"") + b"\r\n", payload, words=WORDS)
+
+
+def touch(key: str, exptime: int) -> Command:
+    """Set when an item expires."""
+    return Command(key, f"touch {key} {exptime}\r\n".encode(), words=WORDS)
+
+
+def delete(key: str) -> Command:
+    """Delete an item."""
+    return Command(key, f"delete {key}\r\n".encode(), words=WORDS)
+
+
+def probe(key: str) -> Command:
+    """Ask whether an item is there, without its value: `HD` or `EN`."""
+    return Command(key, f"mg {key}\r\n".encode(), words=PROBED)

@@ -1,0 +1,133 @@
+"""What a caller hands to `put` becomes blocks: memory as it is, streams through a few buffers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from memchunk.errors import TooLargeError
+from memchunk.layout import MAX_FILE_BYTES
+
+Source = Any  # bytes-like, a path, or a binary file: see `open_source`
+
+
+class Blocks(Protocol):
+    """The bytes of a file, block by block.
+
+    Attributes:
+        size: the number of bytes, where it can be told before they are read, else None.
+    """
+
+    size: int | None
+
+    def blocks(self, block_bytes: int) -> Iterator[memoryview]:
+        """The blocks in order: all of `block_bytes` but the last, none empty.
+
+        A block stays as it is while `kept` younger ones are asked for. Raises
+        `TooLargeError` past 50 MiB, and whatever the source raises.
+        """
+
+
+class Memory:
+    """Bytes that are in memory: no copy is made."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self.size: int | None = len(view)
+        _check_size(len(view))
+
+    def blocks(self, block_bytes: int) -> Iterator[memoryview]:
+        """The blocks: see `Blocks`."""
+        for start in range(0, len(self._view), block_bytes):
+            yield self._view[start : start + block_bytes]
+
+
+class Stream:
+    """A binary file, pipe or anything with `readinto` or `read`, read to its end."""
+
+    def __init__(self, file: Any, kept: int, size: int | None = None) -> None:
+        self._file = file
+        self._kept = kept
+        self.size = size
+
+    def blocks(self, block_bytes: int) -> Iterator[memoryview]:
+        """The blocks: see `Blocks`. At most one byte past 50 MiB is ever read."""
+        ring: list[memoryview] = []
+        total = 0
+        for turn in range(MAX_FILE_BYTES // block_bytes + 2):
+            if turn <= self._kept:
+                ring.append(memoryview(bytearray(block_bytes)))
+            buffer = ring[turn % (self._kept + 1)]
+            length = self._fill(buffer[: MAX_FILE_BYTES + 1 - total])
+            total += length
+            _check_size(total)
+            if length:
+                yield buffer[:length]
+            if length < block_bytes:
+                return
+
+    def _fill(self, buffer: memoryview) -> int:
+        """Read until `buffer` is full or the stream ends."""
+        filled = 0
+        while filled < len(buffer):
+            count = self._read(buffer[filled:])
+            if not count:
+                break
+            filled += count
+        return filled
+
+    def _read(self, buffer: memoryview) -> int:
+        if hasattr(self._file, "readinto"):
+            count = self._file.readinto(buffer)
+            if count is None:
+                raise BlockingIOError("the source is not ready; use a blocking file")
+            return int(count)
+        data = self._file.read(len(buffer))
+        if data is None:
+            raise BlockingIOError("the source is not ready; use a blocking file")
+        if isinstance(data, str):
+            raise TypeError("the source gives text; open it in binary mode ('rb')")
+        if len(data) > len(buffer):
+            raise ValueError("the source's read(n) gave more than n bytes")
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@contextmanager
+def open_source(source: Source, *, kept: int) -> Iterator[Blocks]:
+    """The blocks of a bytes-like object, a path (str or PathLike), or a binary file.
+
+    Raises `TypeError` for anything else, `OSError` for a path that cannot be read,
+    and `TooLargeError` at once where the size is known.
+    """
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            _check_size(size)
+            yield Stream(file, kept, size)
+    elif hasattr(source, "read") or hasattr(source, "readinto"):
+        if hasattr(source, "encoding"):
+            raise TypeError("the source is a text file; open it in binary mode ('rb')")
+        yield Stream(source, kept)
+    else:
+        try:
+            view = memoryview(source)
+        except TypeError:
+            raise TypeError(
+                "a source is bytes-like, a path, or a binary file, not "
+                f"{type(source).__name__}; encode text first"
+            ) from None
+        if not view.c_contiguous:
+            raise TypeError("the source's memory is not contiguous; pass bytes(source)")
+        with view.cast("B") as flat:
+            yield Memory(flat)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise TooLargeError(
+            f"the file has more than {MAX_FILE_BYTES} bytes (50 MiB); "
+            "split it, or keep it elsewhere"
+        )

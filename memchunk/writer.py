@@ -1,0 +1,271 @@
+"""A stream becomes chunks and a manifest.
+
+Chunks go out under a generation of their own, where nobody looks for them; the
+manifest is the commit. Until then nothing has changed for anyone, and a write that
+fails takes its chunks along.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from memchunk import protocol
+from memchunk.amend import Amender
+from memchunk.backend import Backend
+from memchunk.bulk import BulkClient
+from memchunk.digest import Sha256
+from memchunk.errors import (
+    ChangedError,
+    DigestMismatchError,
+    NotFoundError,
+    StorageFullError,
+    UnavailableError,
+)
+from memchunk.expiry import DRAFT_SECONDS, chunk_exptime, expiry
+from memchunk.index import Entry, Index, already_exists, changed, stands
+from memchunk.layout import CHUNK_BYTES, lay_out
+from memchunk.manifest import FileInfo, Manifest
+from memchunk.protocol import Command, Reply
+from memchunk.reader import Reader
+from memchunk.sources import Blocks, Memory
+
+CHUNKS_IN_FLIGHT = 3  # sent while the reply to the oldest is still on its way
+WRITE_BUFFER_BYTES = (CHUNKS_IN_FLIGHT + 1) * CHUNK_BYTES  # the most a put holds of a stream
+MAX_COMMITS = 100
+ZEROS = memoryview(bytes(CHUNK_BYTES))
+
+Progress = Callable[[int, int | None], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a put asks for: the arguments of `Store.put` but the source."""
+
+    name: str
+    content_type: str
+    replace: bool = False
+    if_match: Collection[str] | None = None
+    ttl: int | float | None = None
+    sha256: str | None = None
+    progress: Progress | None = None
+
+
+@dataclass(slots=True)
+class Draft:
+    """The chunks of a write that has no manifest yet."""
+
+    generation: str = field(default_factory=lambda: secrets.token_hex(16))
+    size: int = 0
+    crc32s: list[int] = field(default_factory=list)
+    sha256: str = ""
+
+    def manifest(self, order: Order, now: float) -> Manifest:
+        """The manifest that makes these chunks the file that was ordered."""
+        return Manifest(
+            name=order.name,
+            sha256=self.sha256,
+            layout=lay_out(self.size),
+            generation=self.generation,
+            content_type=order.content_type,
+            created_ms=int(now * 1000),
+            expires=expiry(order.ttl, now),
+            crc32s=tuple(self.crc32s),
+        )
+
+
+class Writer:
+    """Writes the files of an index."""
+
+    def __init__(self, backend: Backend, index: Index, reader: Reader, amender: Amender) -> None:
+        self._backend = backend
+        self._index = index
+        self._reader = reader
+        self._amender = amender
+
+    def write(self, order: Order, blocks: Blocks) -> FileInfo:
+        """Store a file as ordered. Raises what `Store.put` names, and what the source raises."""
+        self._backend.free_what_is_left()
+        draft = Draft()
+        try:
+            seen = self._send(order, blocks, draft)
+            if order.sha256 is not None and order.sha256 != draft.sha256:
+                raise DigestMismatchError(
+                    f"the bytes for {order.name!r} do not have the sha256 that was announced; "
+                    "send them again",
+                    name=order.name,
+                )
+            manifest = draft.manifest(order, time.time())
+            seen, settled = self._commit(order, manifest, seen)
+        except _OutcomeUnknownError as unknown:
+            raise unknown.error from unknown.error.__cause__  # its chunks expire as drafts
+        except BaseException:
+            self._backend.free(draft.generation, len(draft.crc32s))
+            raise
+        if not settled and not self._amender.settle(manifest):
+            self._undo(manifest, seen)
+            raise self._crowded_out(order.name)
+        if seen is not None and seen.manifest is not None:
+            self._amender.release(seen.manifest)
+        return manifest.info(replaced=seen is not None)
+
+    def _send(self, order: Order, blocks: Blocks, draft: Draft) -> Entry | None:
+        """Check the order against what stands under the name, and store the chunks.
+
+        Bytes in memory that make one chunk go in the same round trip as the question
+        what stands there; a stream is not touched before the answer.
+        """
+        if isinstance(blocks, Memory) and blocks.size is not None and blocks.size <= CHUNK_BYTES:
+            with Sha256() as sha256:
+                commands = [
+                    self._chunk(draft, block, sha256) for block in blocks.blocks(CHUNK_BYTES)
+                ]
+                seen, replies = self._index.look(order.name, beside=commands)
+                draft.sha256 = sha256.hexdigest()
+            seen = self._amender.at_rest(order.name, seen)
+            self._check(order, seen)
+            for command, reply in zip(commands, replies, strict=True):
+                self._check_stored(command, reply)
+            if order.progress is not None:
+                order.progress(draft.size, blocks.size)
+            return seen
+        seen = self._look(order)
+        self._stream(order, blocks, draft)
+        count = len(draft.crc32s)
+        if count > 1 and self._backend.missing_chunks(draft.generation, count):
+            raise self._crowded_out(order.name)
+        return seen
+
+    def _stream(self, order: Order, blocks: Blocks, draft: Draft) -> None:
+        """Store the chunks as the blocks come, a few of them under way at a time."""
+        with (
+            self._backend.server_of_chunks(draft.generation).connection() as connection,
+            Sha256() as sha256,
+        ):
+            under_way: deque[Command] = deque()
+            try:
+                for block in blocks.blocks(CHUNK_BYTES):
+                    command = self._chunk(draft, block, sha256)
+                    connection.send(command)
+                    under_way.append(command)
+                    self._collect(connection, under_way, keep=CHUNKS_IN_FLIGHT)
+                    sha256.wait(under_way=CHUNKS_IN_FLIGHT)
+                    if order.progress is not None:
+                        order.progress(draft.size, blocks.size)
+                self._collect(connection, under_way, keep=0)
+            except BaseException:
+                connection.drain()  # or memcached would store them after they were freed
+                raise
+            draft.sha256 = sha256.hexdigest()
+
+    def _chunk(self, draft: Draft, block: memoryview, sha256: Sha256) -> Command:
+        """The command that stores `block` as the draft's next chunk."""
+        sha256.update(block)
+        index = len(draft.crc32s)
+        draft.size += len(block)
+        draft.crc32s.append(zlib.crc32(block))
+        padding = lay_out(draft.size).padding if len(block) < CHUNK_BYTES else 0
+        [key] = self._backend.chunk_keys(draft.generation, [index])
+        return protocol.store(
+            "set", key, DRAFT_SECONDS, block, *([ZEROS[:padding]] if padding else [])
+        )
+
+    def _collect(self, connection: BulkClient, under_way: deque[Command], keep: int) -> None:
+        """Read the replies to all but the youngest `keep` commands."""
+        while len(under_way) > keep:
+            command = under_way.popleft()
+            reply = connection.receive()
+            if reply.word == "REFUSED":  # nothing new goes out while memcached makes room
+                self._collect(connection, under_way, keep=0)
+            self._check_stored(command, reply)
+
+    def _check_stored(self, command: Command, reply: Reply) -> None:
+        if self._backend.insist(command, reply).word != "STORED":
+            server = self._backend.server_of(command.key)
+            raise UnavailableError(
+                f"{server.address} answered {reply.word} to a set; check what runs there",
+                server=server.address,
+            )
+
+    def _look(self, order: Order) -> Entry | None:
+        """What stands under the name, checked against the order."""
+        found, _ = self._index.look(order.name)
+        seen = self._amender.at_rest(order.name, found)
+        self._check(order, seen)
+        return seen
+
+    def _check(self, order: Order, seen: Entry | None) -> None:
+        """Raise where what stands under the name must not be written over."""
+        if order.if_match is not None:
+            if seen is None:
+                raise NotFoundError(
+                    f"there is no file {order.name!r} to replace; leave if_match out to create it",
+                    name=order.name,
+                )
+            if seen.manifest is None or seen.manifest.sha256 not in order.if_match:
+                raise changed(order.name)
+        elif seen is not None and not order.replace and self._reader.is_worth_keeping(seen):
+            raise already_exists(order.name)
+
+    def _commit(
+        self, order: Order, manifest: Manifest, seen: Entry | None
+    ) -> tuple[Entry | None, bool]:
+        """Put the manifest in place; what stood there, and whether the chunks are settled."""
+        touches = self._settling(manifest)
+        for _ in range(MAX_COMMITS):
+            try:
+                done, replies = self._index.put(manifest, over=seen, beside=touches)
+            except UnavailableError as error:
+                if not self._is_committed(manifest, error):
+                    raise _OutcomeUnknownError(error) from error
+                return seen, False
+            if done:
+                settled = all(reply.word == "TOUCHED" for reply in replies)
+                return seen, settled and manifest.expires is None
+            seen = self._look(order)
+        raise ChangedError(
+            f"{order.name!r} was changed {MAX_COMMITS} times while being written; try again",
+            name=order.name,
+        )
+
+    def _settling(self, manifest: Manifest) -> Sequence[Command]:
+        keys = self._backend.chunk_keys(manifest.generation, range(manifest.layout.chunk_count))
+        exptime = chunk_exptime(manifest.expires, time.time())
+        return [protocol.touch(key, exptime) for key in keys]
+
+    def _is_committed(self, manifest: Manifest, error: UnavailableError) -> bool:
+        """Whether the manifest stands although memcached did not say so."""
+        try:
+            seen, _ = self._index.look(manifest.name)
+        except UnavailableError:
+            raise _OutcomeUnknownError(error) from error
+        return stands(seen, manifest)
+
+    def _undo(self, manifest: Manifest, before: Entry | None) -> None:
+        """Put back what stood under the name before `manifest`, whose chunks are gone."""
+        seen, _ = self._index.look(manifest.name)
+        if seen is not None and stands(seen, manifest):
+            if before is None or before.manifest is None:
+                self._index.remove(manifest.name, seen)
+            else:
+                self._index.put(before.manifest, over=seen)
+        self._backend.free(manifest.generation, manifest.layout.chunk_count)
+
+    def _crowded_out(self, name: str) -> StorageFullError:
+        return StorageFullError(
+            f"memcached evicted the beginning of {name!r} before its end was stored; "
+            "give it more memory (-m)",
+            name=name,
+        )
+
+
+class _OutcomeUnknownError(Exception):
+    """The commit was sent and no answer came: the file may be there, now or in a moment."""
+
+    def __init__(self, error: UnavailableError) -> None:
+        super().__init__(error)
+        self.error = error
