@@ -3,12 +3,13 @@
 A rename puts one generation under two names for a moment, and nobody may free the
 chunks of the one with the other. So the manifest that will be left is marked with
 `moving_to` first: readers do not mind, and whoever wants to change that file waits
-until it has moved. The new manifest bears `moved_from`: who takes it away first sees
-that nothing is left there.
+until it has moved. The new manifest bears `moved_from`: who takes it away, or moves it
+on, first sees that nothing is left there. `move` tells one rename from the next.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace as changed_copy
@@ -23,6 +24,7 @@ from memchunk.reader import Reader, evicted
 MAX_ATTEMPTS = 100
 MOVE_SECONDS = 20  # a rename that takes longer has died: it waits for one reply meanwhile
 MOVE_POLL_SECONDS = 0.01
+MOVE_POLLS = int(2 * MOVE_SECONDS / MOVE_POLL_SECONDS)
 
 
 class Amender:
@@ -56,10 +58,10 @@ class Amender:
             manifest, entry = self._see(name)
             expires = expiry(ttl, time.time())
             amended = changed_copy(manifest, expires=expires)
-            if _outlives(expires, manifest.expires):
-                missing = self._touch_chunks(amended)
-                if missing:
-                    raise evicted(manifest, missing)
+            missing = _outlives(expires, manifest.expires) and self._touch_chunks(amended)
+            if missing:
+                self._reader.successor(manifest, missing)  # raises, unless it was replaced
+                continue
             done, _ = self._index.put(amended, over=entry)
             if done:
                 if not self.settle(amended):
@@ -68,19 +70,20 @@ class Amender:
         raise _too_busy(name)
 
     def settle(self, manifest: Manifest) -> bool:
-        """Let the chunks expire after their manifest; False where some are gone.
+        """Let the chunks expire after their manifest; False where it stands and some are gone.
 
         Somebody else may change the manifest's expiry meanwhile, and touch the chunks
         before or after: whoever comes last sees what the manifest says in the end.
         """
         for _ in range(MAX_ATTEMPTS):
-            if self._touch_chunks(manifest):
-                return False
-            if manifest.expires is None:
+            missing = self._touch_chunks(manifest)
+            if not missing and manifest.expires is None:
                 return True
             seen, _ = self._index.look(manifest.name)
             if seen is None or seen.manifest is None or not stands(seen, manifest):
-                return True
+                return True  # it was replaced, deleted or renamed, and so are its chunks
+            if missing:
+                return False
             if seen.manifest.expires == manifest.expires:
                 return True
             manifest = seen.manifest
@@ -98,24 +101,32 @@ class Amender:
                 return manifest.info()
             missing = self._reader.missing(manifest)
             if missing:
-                raise evicted(manifest, missing)
+                self._reader.successor(manifest, missing)  # raises, unless it was replaced
+                continue
             target = self._target(new, replace=replace)
-            moving = changed_copy(manifest, moving_to=new, moving_since=int(time.time()))
+            self._leave_origin(manifest)
+            moving = changed_copy(
+                manifest,
+                move=secrets.token_hex(16),
+                moved_from=None,
+                moving_to=new,
+                moving_since=int(time.time()),
+            )
             marked, _ = self._index.put(moving, over=entry)
             if not marked:
                 continue
-            moved = changed_copy(manifest, name=new, moved_from=old, moving_to=None, moving_since=0)
+            moved = changed_copy(moving, name=new, moved_from=old, moving_to=None, moving_since=0)
             try:
                 done, _ = self._index.put(moved, over=target)
             except UnavailableError:
-                raise  # perhaps it was put: the mark stays, and the next rename looks
+                raise  # perhaps it was put: the mark stays, and whoever comes next looks
             except BaseException:
-                self._unmark(manifest)
+                self._unmark(moving)
                 raise
             if not done:
-                self._unmark(manifest)
+                self._unmark(moving)
                 continue
-            self._leave(old, manifest)
+            self._leave_origin(moved)
             if target is not None and target.manifest is not None:
                 self.release(target.manifest)
             return moved.info(replaced=target is not None)
@@ -123,7 +134,7 @@ class Amender:
 
     def at_rest(self, name: str, entry: Entry | None) -> Entry | None:
         """What stands under `name`, once it is not on its way to another; `entry` if it is not."""
-        for _ in range(int(2 * MOVE_SECONDS / MOVE_POLL_SECONDS)):
+        for _ in range(MOVE_POLLS):
             if entry is None or entry.manifest is None or entry.manifest.moving_to is None:
                 return entry
             if time.time() < entry.manifest.moving_since + MOVE_SECONDS:
@@ -137,11 +148,14 @@ class Amender:
         """Finish a rename that died, or take it back."""
         assert manifest.moving_to is not None
         there, _ = self._index.look(manifest.moving_to)
-        if stands(there, manifest):
+        if (
+            there is not None
+            and there.manifest is not None
+            and there.manifest.move == manifest.move
+        ):
             self._index.remove(manifest.name, entry)
         else:
-            unmarked = changed_copy(manifest, moving_to=None, moving_since=0)
-            self._index.put(unmarked, over=entry)
+            self._index.put(_unmarked(manifest), over=entry)
 
     def _target(self, new: str, *, replace: bool) -> Entry | None:
         seen, _ = self._index.look(new)
@@ -152,26 +166,35 @@ class Amender:
             raise already_exists(new)
         return target
 
-    def _unmark(self, manifest: Manifest) -> None:
-        """Take back the mark of a move that did not happen."""
-        self._while_marked(manifest, lambda entry: self._index.put(manifest, over=entry)[0])
+    def _unmark(self, moving: Manifest) -> None:
+        """Take back the mark of a rename that did not happen."""
+        self._while_marked(
+            moving.name,
+            moving.move,
+            lambda entry: self._index.put(_unmarked(moving), over=entry)[0],
+        )
 
-    def _leave(self, old: str, manifest: Manifest) -> None:
-        """Take away the manifest that a file left behind when it moved."""
-        self._while_marked(manifest, lambda entry: self._index.remove(old, entry))
+    def _leave_origin(self, manifest: Manifest) -> None:
+        """See that nothing is left under the name that a file had before."""
+        if manifest.moved_from is not None:
+            origin = manifest.moved_from
+            self._while_marked(
+                origin, manifest.move, lambda entry: self._index.remove(origin, entry)
+            )
 
-    def _while_marked(self, manifest: Manifest, act: Callable[[Entry], bool]) -> None:
-        """Do `act` on the entry of a file that is being moved, unless it is gone."""
+    def _while_marked(self, name: str, move: str | None, act: Callable[[Entry], bool]) -> None:
+        """Do `act` on what stands under `name`, if it is what the rename `move` has marked."""
         for _ in range(MAX_ATTEMPTS):
-            entry, _ = self._index.look(manifest.name)
-            if entry is None or not stands(entry, manifest) or act(entry):
+            entry, _ = self._index.look(name)
+            if entry is None or entry.manifest is None or entry.manifest.moving_to is None:
                 return
-        raise _too_busy(manifest.name)
+            if entry.manifest.move != move or act(entry):
+                return
+        raise _too_busy(name)
 
     def release(self, manifest: Manifest) -> None:
         """Free the chunks of a manifest that has been taken away."""
-        if manifest.moved_from is not None:
-            self._leave(manifest.moved_from, changed_copy(manifest, name=manifest.moved_from))
+        self._leave_origin(manifest)
         self._backend.free(manifest.generation, manifest.layout.chunk_count)
 
     def _see(self, name: str) -> tuple[Manifest, Entry]:
@@ -180,6 +203,10 @@ class Amender:
         if entry is None:
             raise not_found(name)
         return readable(entry), entry
+
+
+def _unmarked(moving: Manifest) -> Manifest:
+    return changed_copy(moving, move=None, moving_to=None, moving_since=0)
 
 
 def _outlives(expires: int | None, other: int | None) -> bool:

@@ -246,6 +246,22 @@ class Backend:
             server.close()
 
 
+def check_addresses(addresses: Sequence[str]) -> None:
+    """Raise `ValueError` unless each address could be a server's, and each is another one's."""
+    if not addresses or len(set(addresses)) < len(addresses):
+        raise ValueError("give the address of at least one memcached, and each of them once")
+    for address in addresses:
+        if isinstance(address, str):
+            if address.startswith("unix:/"):
+                continue
+            host, colon, port = address.rpartition(":")
+            if host and port.isdecimal() and 0 < int(port) < 65536:
+                continue
+            if address and (not colon or address.endswith("]")):
+                continue
+        raise ValueError(f"{address!r} is no 'host:port', '[v6]:port' or 'unix:/path'")
+
+
 def routing_part(key: str) -> str:
     """The part of a key that decides its server: what stands in braces, else all of it."""
     before, brace, rest = key.partition("{")

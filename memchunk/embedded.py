@@ -56,16 +56,17 @@ class Memcached:
                 "there is no memcached on this machine; install it "
                 "(apt install memcached, dnf install memcached, brew install memcached)"
             )
-        self._directory = tempfile.mkdtemp(prefix="memchunk-")
         command = [program, "-m", str(memory_mib), *options]
+        if address is not None:
+            _check_free(address)
+            host, port = _host_and_port(address)
+            command += ["-l", host, "-p", str(port), "-U", "0"]
+        self._directory = tempfile.mkdtemp(prefix="memchunk-")
         if address is None:
             path = f"{self._directory}/memcached.sock"
-            self.address = f"unix:{path}"
+            address = f"unix:{path}"
             command += ["-s", path, "-a", "0700"]
-        else:
-            self.address = address
-            host, _, port = address.rpartition(":")
-            command += ["-l", host.strip("[]"), "-p", port, "-U", "0"]
+        self.address = address
         if os.geteuid() == 0:  # memcached will not run as root unless told as whom
             nobody = pwd.getpwnam("nobody")
             os.chown(self._directory, nobody.pw_uid, nobody.pw_gid)
@@ -99,8 +100,7 @@ class Memcached:
                     probe.settimeout(START_SECONDS)
                     probe.connect(self.address.removeprefix("unix:"))
             else:
-                host, _, port = self.address.rpartition(":")
-                socket.create_connection((host.strip("[]"), int(port)), START_SECONDS).close()
+                socket.create_connection(_host_and_port(self.address), START_SECONDS).close()
         except OSError:
             return False
         return True
@@ -122,3 +122,19 @@ class Memcached:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_free(address: str) -> None:
+    """Raise `UnavailableError` where somebody else listens at `address`."""
+    try:
+        socket.create_server(_host_and_port(address)).close()
+    except OSError as error:
+        raise UnavailableError(
+            f"memcached did not start: {address} cannot be listened on ({error}); use another",
+            server=address,
+        ) from None
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)

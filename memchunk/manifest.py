@@ -25,7 +25,7 @@ MAX_MANIFEST_BYTES = 64 * 1024
 MAX_CONTENT_TYPE_CHARS = 255
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_GENERATION = re.compile(r"[0-9a-f]{32}")
+_RANDOM_BITS = re.compile(r"[0-9a-f]{32}")
 _CRC32S = re.compile(r"([0-9a-f]{8})*")
 # type "/" subtype, then parameters (RFC 9110, section 8.3.1); visible ASCII and spaces only
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -75,7 +75,9 @@ class Manifest:
         created_ms: when it was stored, in milliseconds since 1970.
         expires: when it expires, in seconds since 1970, or None for never.
         crc32s: the crc32 of each chunk's file bytes, padding left out.
-        moved_from, moving_to: names; see `memchunk.amend`.
+        move: which rename it is part of, 32 hex digits, or None: see `memchunk.amend`.
+        moved_from: the name that it had before that rename, or None.
+        moving_to: the name that it will have after it, or None.
         moving_since: when `moving_to` was set, in seconds since 1970.
     """
 
@@ -87,6 +89,7 @@ class Manifest:
     created_ms: int
     expires: int | None
     crc32s: tuple[int, ...]
+    move: str | None = None
     moved_from: str | None = None
     moving_to: str | None = None
     moving_since: int = 0
@@ -124,9 +127,9 @@ def encode(manifest: Manifest) -> bytes:
         "padding": manifest.layout.padding,
         "crc32s": "".join(f"{crc:08x}" for crc in manifest.crc32s),
     }
-    if manifest.moved_from is not None:
+    if manifest.move is not None:
+        record["move"] = manifest.move
         record["moved_from"] = manifest.moved_from
-    if manifest.moving_to is not None:
         record["moving_to"] = manifest.moving_to
         record["moving_since"] = manifest.moving_since
     body = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
@@ -184,6 +187,7 @@ def _manifest(
     chunk_size: int,
     padding: int,
     crc32s: str,
+    move: str | None = None,
     moved_from: str | None = None,
     moving_to: str | None = None,
     moving_since: int = 0,
@@ -201,8 +205,9 @@ def _manifest(
         _check_int("expires", expires, 0, LATEST_SECOND)
     check_sha256(sha256)
     check_content_type(content_type)
-    if not (isinstance(generation, str) and _GENERATION.fullmatch(generation)):
-        raise ValueError("its generation is not 32 hex digits")
+    for random_bits in (generation, generation if move is None else move):
+        if not (isinstance(random_bits, str) and _RANDOM_BITS.fullmatch(random_bits)):
+            raise ValueError("its generation or move is not 32 hex digits")
     if not (isinstance(crc32s, str) and _CRC32S.fullmatch(crc32s)):
         raise ValueError("its crc32s are not hex digits")
     layout = Layout(size, chunk_size, padding)
@@ -219,6 +224,7 @@ def _manifest(
         created_ms=created_ms,
         expires=expires,
         crc32s=tuple(int(crc32s[i : i + 8], 16) for i in range(0, len(crc32s), 8)),
+        move=move,
         moved_from=moved_from,
         moving_to=moving_to,
         moving_since=moving_since,

@@ -15,7 +15,7 @@ from memchunk.backend import Backend
 from memchunk.digest import Sha256
 from memchunk.errors import ChangedError, CorruptError, EvictedError
 from memchunk.index import Entry, Index
-from memchunk.layout import Layout
+from memchunk.layout import Layout, Slice
 from memchunk.manifest import FileInfo, Manifest, UnknownVersionError
 from memchunk.protocol import Buffer
 
@@ -41,7 +41,7 @@ class Reader:
             missing = self.load(manifest, allocate(manifest.info()))
             if missing is None:
                 return manifest.layout.size
-            manifest = self.successor(manifest, missing)
+            manifest = self.successor(manifest, self.missing(manifest) or [missing])
         raise ChangedError(
             f"{name!r} was replaced {MAX_RESTARTS} times while being read; try again", name=name
         )
@@ -110,15 +110,15 @@ class Reader:
         except CorruptError:
             return False
 
-    def successor(self, manifest: Manifest, missing: int) -> Manifest:
-        """The manifest that took the place of one whose chunk `missing` is gone.
+    def successor(self, manifest: Manifest, missing: list[int]) -> Manifest:
+        """The manifest that took the place of one that has chunks `missing`.
 
         Raises `EvictedError` where it is still in its place, and `NotFoundError`.
         """
         current = self._index.find(manifest.name)
         if current.generation != manifest.generation:
             return current
-        raise evicted(manifest, self.missing(manifest) or [missing])
+        raise evicted(manifest, missing)
 
 
 class StoredFile(io.RawIOBase):
@@ -172,14 +172,11 @@ class StoredFile(io.RawIOBase):
         """Read into `buffer`, up to the end of the chunk at the position; the number of bytes."""
         self._check_open()
         target = memoryview(buffer).cast("B")
-        while True:
-            stop = self._position + len(target)
-            piece = next(self._manifest.layout.slices(self._position, stop), None)
-            if piece is None:
-                return 0
-            if self._hold(piece.index):
-                break
-        target[: piece.length] = memoryview(self._chunk)[piece.start : piece.start + piece.length]
+        piece = self._next_piece(len(target))
+        if piece is None:
+            return 0
+        held = memoryview(self._chunk)
+        target[: piece.length] = held[piece.start : piece.start + piece.length]
         self._position += piece.length
         self._untouched = False
         return piece.length
@@ -187,6 +184,7 @@ class StoredFile(io.RawIOBase):
     def readall(self) -> bytes:
         """The bytes from the position to the end."""
         self._check_open()
+        self._next_piece(1)  # once a chunk is held the file cannot become another one
         rest = max(0, self._manifest.layout.size - self._position)
         holder = io.BytesIO(bytes(rest))
         with holder.getbuffer() as view:
@@ -194,6 +192,14 @@ class StoredFile(io.RawIOBase):
             while done < rest:
                 done += self.readinto(view[done:])
         return holder.getvalue()
+
+    def _next_piece(self, length: int) -> Slice | None:
+        """What comes next, of at most `length` bytes, with its chunk held; None at the end."""
+        while True:
+            stop = self._position + length
+            piece = next(self._manifest.layout.slices(self._position, stop), None)
+            if piece is None or self._hold(piece.index):
+                return piece
 
     def _hold(self, index: int) -> bool:
         """Hold chunk `index`; False where the file was replaced, and is to be read anew."""
@@ -205,7 +211,8 @@ class StoredFile(io.RawIOBase):
         if self._reader.load_chunk(self._manifest, index, memoryview(self._chunk)):
             self._held = index
             return True
-        successor = self._reader.successor(self._manifest, index)
+        missing = self._reader.missing(self._manifest) or [index]
+        successor = self._reader.successor(self._manifest, missing)
         if not self._untouched:
             raise ChangedError(
                 f"{self._manifest.name!r} was replaced while being read; open it again",

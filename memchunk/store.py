@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from memchunk.amend import Amender
-from memchunk.backend import Backend
+from memchunk.backend import Backend, check_addresses
 from memchunk.errors import CorruptError, EvictedError, MemchunkError, NotFoundError
 from memchunk.expiry import expiry
 from memchunk.index import Index
@@ -49,6 +49,7 @@ def connect(
     Raises `ValueError` for an address or a namespace that cannot be.
     """
     addresses = [servers] if isinstance(servers, str) else list(servers)
+    check_addresses(addresses)
     check_namespace(namespace)
     backend = Backend(addresses, namespace, timeout=timeout, connect_timeout=connect_timeout)
     return Store(backend)
@@ -179,7 +180,7 @@ class Store:
         with self._about(name):
             manifest = self._index.find(name)
             while missing := self._reader.missing(manifest):
-                manifest = self._reader.successor(manifest, missing[0])
+                manifest = self._reader.successor(manifest, missing)
             return manifest.info()
 
     def __contains__(self, name: str) -> bool:

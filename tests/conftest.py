@@ -1,0 +1,71 @@
+"""What every test may ask for. All of them run on a real memcached: see servers.py."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import settings
+
+import memchunk
+from memchunk import Store
+from tests.items import Items
+from tests.servers import LocalMemcached, shared_server
+
+ORIGIN = pytest.StashKey[str]()
+
+# no deadline: an example that waits for a busy machine has done nothing wrong
+settings.register_profile("memchunk", deadline=None)
+settings.load_profile("memchunk")
+
+
+@pytest.fixture(scope="session")
+def memcached_address(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The server that all tests share, of 1024 MiB; each test in a `namespace` of its own."""
+    with shared_server() as (address, origin):
+        pytestconfig.stash[ORIGIN] = f"{origin} at {address}"
+        yield address
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test uses."""
+    return "t" + secrets.token_hex(6)
+
+
+@pytest.fixture
+def store(memcached_address: str, namespace: str) -> Iterator[Store]:
+    """A store in the test's namespace of the shared server."""
+    with memchunk.connect(memcached_address, namespace=namespace) as store:
+        yield store
+
+
+@pytest.fixture
+def items(memcached_address: str, namespace: str) -> Iterator[Items]:
+    """The items of that store."""
+    items = Items(memcached_address, namespace)
+    yield items
+    items.close()
+
+
+@pytest.fixture
+def start_memcached() -> Iterator[Callable[..., LocalMemcached]]:
+    """A function that starts a server to hurt: `start_memcached("-m", "64", unix=True)`."""
+    started: list[LocalMemcached] = []
+
+    def start(*options: str, unix: bool = False) -> LocalMemcached:
+        started.append(LocalMemcached(*options, unix=unix))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say which memcached the tests ran on."""
+    if ORIGIN in config.stash:
+        terminalreporter.write_line(f"memcached: {config.stash[ORIGIN]}")

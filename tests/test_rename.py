@@ -1,0 +1,215 @@
+"""Rename moves a manifest and no chunk, and nobody frees the chunks of one name with another."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+import memchunk
+from memchunk import AlreadyExistsError, NotFoundError, Store
+from memchunk.layout import CHUNK_BYTES
+from tests.items import Items
+from tests.relay import Relay
+
+CONTENT = os.urandom(2 * CHUNK_BYTES)
+
+
+def test_rename(store: Store, items: Items) -> None:
+    before = store.put("f", CONTENT, ttl=1000)
+    chunks = items.chunks()
+    after = store.rename("f", "g")
+    assert (after.name, after.sha256, after.created_at) == ("g", before.sha256, before.created_at)
+    assert after.expires_at == before.expires_at
+    assert "f" not in store
+    assert store.get("g") == CONTENT
+    assert items.chunks() == chunks
+    assert len(items.all()) == len(chunks) + 1
+
+
+def test_there_and_back_and_away(store: Store, items: Items) -> None:
+    store.put("f", CONTENT)
+    store.rename("f", "g")
+    store.rename("g", "f")
+    store.rename("f", "h")
+    assert store.get("h") == CONTENT
+    store.delete("h")
+    assert items.all() == {}
+
+
+def test_onto_itself_nothing_changes(store: Store) -> None:
+    info = store.put("f", CONTENT)
+    assert store.rename("f", "f") == info
+    assert store.get("f") == CONTENT
+
+
+def test_onto_another_file(store: Store, items: Items) -> None:
+    store.put("f", CONTENT)
+    store.put("g", b"in the way")
+    with pytest.raises(AlreadyExistsError) as caught:
+        store.rename("f", "g")
+    assert caught.value.name == "g"
+    assert (store.get("f"), store.get("g")) == (CONTENT, b"in the way")
+    assert "moving_to" not in items.manifest("f")
+    assert store.rename("f", "g", replace=True).replaced
+    assert store.get("g") == CONTENT
+    assert len(items.all()) == 3
+
+
+def test_nothing_to_rename(store: Store) -> None:
+    with pytest.raises(NotFoundError):
+        store.rename("f", "g")
+    with pytest.raises(NotFoundError):
+        store.rename("f", "f")
+
+
+@pytest.fixture
+def stopped(memcached_address: str, namespace: str, store: Store) -> Callable[[int], None]:
+    """Stop a rename of "f" to "g" for good after so many of its changes, as a crash would."""
+
+    def stop(changes: int) -> None:
+        store.put("f", CONTENT)
+        with (
+            Relay(memcached_address) as relay,
+            memchunk.connect(relay.address, namespace=namespace) as dying,
+        ):
+            seen = 0
+            real_exchange = dying._backend.exchange
+
+            def exchange(commands):  # type: ignore[no-untyped-def]
+                nonlocal seen
+                if any(command.line.startswith((b"cas", b"add")) for command in commands):
+                    if seen == changes:
+                        raise KeyboardInterrupt
+                    seen += 1
+                return real_exchange(commands)
+
+            dying._backend.exchange = exchange  # type: ignore[method-assign]
+            with pytest.raises(KeyboardInterrupt):
+                dying.rename("f", "g")
+
+    return stop
+
+
+@pytest.mark.parametrize("changes", [1, 2])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda store: store.put("f", b"new", replace=True),
+        lambda store: store.delete("f"),
+        lambda store: store.rename("f", "h"),
+        lambda store: store.touch("f", ttl=60),
+        lambda store: store.put("g", b"new", replace=True),
+        lambda store: store.delete("g"),
+    ],
+    ids=["put old", "delete old", "rename old", "touch old", "put new", "delete new"],
+)
+def test_a_rename_that_died_is_cleared_away(
+    stopped: Callable[[int], None],
+    store: Store,
+    items: Items,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: int,
+    verb: Callable[[Store], object],
+) -> None:
+    """After a crash at any point the file is readable, and whoever changes it next cleans up."""
+    monkeypatch.setattr("memchunk.amend.MOVE_SECONDS", 0)
+    monkeypatch.setattr("memchunk.amend.MOVE_POLLS", 10)
+    stopped(changes)
+    assert store.get("f") == CONTENT
+    assert ("g" in store) == (changes == 2)
+    try:
+        verb(store)
+    except NotFoundError:
+        pass
+    for name in ("f", "g", "h"):
+        try:
+            content = store.get(name)
+        except NotFoundError:
+            continue
+        assert content in (CONTENT, b"new")
+        store.delete(name)
+    assert items.all() == {}
+
+
+def test_others_wait_while_a_file_is_on_its_way(
+    stopped: Callable[[int], None], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memchunk.amend.MOVE_SECONDS", 2)
+    stopped(1)
+    began = time.monotonic()
+    assert store.get("f") == CONTENT  # readers do not
+    store.put("f", b"new", replace=True)
+    assert time.monotonic() - began > 0.5
+    assert store.get("f") == b"new"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_renamers_replacers_deleters_and_readers_on_few_names(
+    memcached_address: str, namespace: str, items: Items, seed: int
+) -> None:
+    """No read gives a loss that nobody caused, and in the end no chunk is left behind."""
+    import random
+
+    store = memchunk.connect(memcached_address, namespace=namespace)
+    names = ["a", "b", "c"]
+    errors: list[BaseException] = []
+    expected = (NotFoundError, AlreadyExistsError)
+
+    def change(number: int) -> None:
+        chance = random.Random(f"{seed}{number}")
+        for turn in range(60):
+            name, other = chance.sample(names, 2)
+            content = b"%d %d " % (number, turn) * chance.choice([10, 100_000])
+            verb = chance.choice(
+                [
+                    lambda: store.put(name, content, replace=True),  # noqa: B023
+                    lambda: store.put(name, content),  # noqa: B023
+                    lambda: store.rename(name, other),  # noqa: B023
+                    lambda: store.rename(name, other, replace=True),  # noqa: B023
+                    lambda: store.delete(name),  # noqa: B023
+                    lambda: store.touch(name, ttl=chance.choice([None, 60, 1000])),  # noqa: B023
+                ]
+            )
+            try:
+                verb()
+            except expected:
+                pass
+            except BaseException as error:
+                errors.append(error)
+                return
+
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            for name in names:
+                try:
+                    store.get(name)
+                except NotFoundError:
+                    pass
+                except BaseException as error:
+                    errors.append(error)
+                    return
+
+    changers = [threading.Thread(target=change, args=(number,)) for number in range(4)]
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for thread in changers + readers:
+        thread.start()
+    for thread in changers:
+        thread.join()
+    stop.set()
+    for thread in readers:
+        thread.join()
+    assert not errors
+    for name in names:
+        try:
+            store.get(name)
+            store.delete(name)
+        except NotFoundError:
+            pass
+    assert items.all() == {}
+    store.close()
