@@ -64,9 +64,10 @@ class Items:
         assert self.client.set(self.chunk_key(name, index), value)
 
     def _metadump(self) -> list[str]:
+        # by the hash table: along the LRU, items that move meanwhile are passed over
         with connect(self.address) as connection, connection.makefile("rb") as replies:
             while True:
-                connection.sendall(b"lru_crawler metadump all\r\n")
+                connection.sendall(b"lru_crawler metadump hash\r\n")
                 lines = []
                 for line in replies:
                     if line.startswith((b"END", b"BUSY")):

@@ -73,7 +73,7 @@ def test_without_memcached_the_error_says_what_to_install(monkeypatch: pytest.Mo
 
 
 def test_an_option_it_does_not_know_is_an_error_with_its_words() -> None:
-    with pytest.raises(memchunk.UnavailableError, match="did not start.*no-such-option"):
+    with pytest.raises(memchunk.UnavailableError, match=r"did not start.*no-such-option"):
         Memcached(options=["--no-such-option"])
 
 

@@ -17,7 +17,7 @@ from memchunk import InvalidNameError, Store, names
         ".hidden",
         "a/..b/c..",
         "emoji 😀",
-        "‮right to left‏",
+        "\N{RIGHT-TO-LEFT OVERRIDE}right to left\N{RIGHT-TO-LEFT MARK}",
         "é" * 256,
         "x" * 512,
     ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ import memchunk
 from memchunk import CorruptError, FileInfo, Store
 from memchunk.layout import CHUNK_BYTES
 from tests.items import Items, flipped
+from tests.together import together
 
 THREE_CHUNKS = 2 * CHUNK_BYTES + 1000
 
@@ -178,45 +178,27 @@ def test_renamed_while_being_read(store: Store) -> None:
     assert replacing.buffer == content
 
 
-def test_readers_beside_replacers_see_whole_files(memcached_address: str, namespace: str) -> None:
+def test_readers_beside_replacers_see_whole_files(store: Store) -> None:
     """Every read returns exactly one of the versions, none mixes two, none raises."""
     sizes = [10, CHUNK_BYTES, THREE_CHUNKS, 5 * CHUNK_BYTES]
     versions = [bytes([i]) * sizes[i % len(sizes)] for i in range(16)]
-    valid = set(versions)
-    store = memchunk.connect(memcached_address, namespace=namespace)
     store.put("f", versions[0])
-    errors: list[BaseException] = []
-    stop = threading.Event()
+    replacing = 2
 
-    def reader() -> None:
-        try:
-            while not stop.is_set():
-                assert store.get("f") in valid
-        except BaseException as error:
-            errors.append(error)
+    def replace(mine: list[bytes]) -> None:
+        nonlocal replacing
+        for version in mine * 5:
+            store.put("f", version, replace=True)
+        replacing -= 1
 
-    readers = [threading.Thread(target=reader) for _ in range(3)]
-    for thread in readers:
-        thread.start()
+    def read() -> None:
+        while replacing:
+            assert store.get("f") in versions
 
-    def replacer(mine: list[bytes]) -> None:
-        try:
-            for _ in range(5):
-                for version in mine:
-                    store.put("f", version, replace=True)
-        except BaseException as error:
-            errors.append(error)
-
-    replacers = [threading.Thread(target=replacer, args=(versions[i::2],)) for i in range(2)]
-    for thread in replacers:
-        thread.start()
-    for thread in replacers:
-        thread.join()
-    stop.set()
-    for thread in readers:
-        thread.join()
-    store.close()
-    assert not errors
+    outcomes = together(
+        lambda: replace(versions[::2]), lambda: replace(versions[1::2]), read, read, read
+    )
+    assert outcomes == [None] * 5
 
 
 @pytest.mark.parametrize("read_first", [0, 10])
@@ -264,8 +246,8 @@ def test_a_version_from_the_future_is_neither_read_nor_written_over(
         read(store, "f")
     with pytest.raises(memchunk.AlreadyExistsError):
         store.put("f", b"x")
+    store.put("g", b"x")
     with pytest.raises(memchunk.AlreadyExistsError):
-        store.put("g", b"x")
         store.rename("g", "f")
     store.put("f", b"x", replace=True)
     assert store.get("f") == b"x"

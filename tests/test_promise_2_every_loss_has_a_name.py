@@ -222,10 +222,14 @@ def test_a_connection_cut_in_the_middle_of_an_answer(
 
 def test_full(start_memcached: Callable[..., LocalMemcached]) -> None:
     server = start_memcached("-m", "8", "-M")
-    with memchunk.connect(server.address) as store, pytest.raises(StorageFullError) as caught:
-        for number in range(20):
-            store.put(f"f{number}", os.urandom(1_000_000))
-    assert "-m" in str(caught.value)
+    with memchunk.connect(server.address) as store:
+
+        def fill() -> None:
+            for number in range(20):
+                store.put(f"f{number}", os.urandom(1_000_000))
+
+        with pytest.raises(StorageFullError, match="-m"):
+            fill()
 
 
 def test_a_file_larger_than_the_cache_is_full_and_not_stored(

@@ -1,4 +1,4 @@
-"""Promise 3: after a failed write the previous file is readable, and nothing of the new one stays."""
+"""Promise 3: a failed write leaves the previous file readable, and nothing of the new one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 
 import pytest
+from pymemcache.exceptions import MemcacheServerError
 
 import memchunk
 from memchunk import (
     AlreadyExistsError,
+    FileInfo,
     MemchunkError,
     NotFoundError,
     StorageFullError,
@@ -24,6 +28,7 @@ from memchunk.layout import CHUNK_BYTES, MAX_FILE_BYTES
 from tests.items import Items
 from tests.relay import Relay
 from tests.servers import LocalMemcached
+from tests.together import together
 
 OLD = b"the old file" * 1000
 SIZE = 6 * CHUNK_BYTES
@@ -217,34 +222,18 @@ def test_refused_because_the_name_is_taken(store: Store, items: Items) -> None:
 @pytest.mark.parametrize("streamed", [False, True])
 def test_two_creators_at_once(store: Store, items: Items, size: int, streamed: bool) -> None:
     """Exactly one wins; the others get AlreadyExistsError and leave no chunk behind."""
-    for round_ in range(5):
-        name = f"f{round_}"
-        barrier = threading.Barrier(4)
-        outcomes: list[bytes | BaseException] = []
-
-        def create(
-            content: bytes,
-            name: str = name,
-            barrier: threading.Barrier = barrier,
-            outcomes: list[bytes | BaseException] = outcomes,
-        ) -> None:
-            source = io.BytesIO(content) if streamed else content
-            barrier.wait()
-            try:
-                store.put(name, source)
-                outcomes.append(content)
-            except BaseException as error:
-                outcomes.append(error)
-
-        threads = [threading.Thread(target=create, args=(bytes([i]) * size,)) for i in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        winners = [outcome for outcome in outcomes if isinstance(outcome, bytes)]
-        assert len(winners) == 1
+    for turn in range(5):
+        name = f"f{turn}"
+        contents = [bytes([number]) * size for number in range(4)]
+        outcomes = together(
+            *(
+                partial(store.put, name, io.BytesIO(content) if streamed else content)
+                for content in contents
+            )
+        )
+        [winner] = [number for number in range(4) if isinstance(outcomes[number], FileInfo)]
         assert sum(isinstance(outcome, AlreadyExistsError) for outcome in outcomes) == 3
-        assert store.get(name) == winners[0]
+        assert store.get(name) == contents[winner]
         assert len(items.chunks()) == store.stat(name).chunk_count
         store.delete(name)
         assert items.all() == {}
@@ -356,3 +345,44 @@ def test_chunks_that_cannot_be_freed_now_are_freed_later(
     relay.clear()
     store.put("h", b"")
     assert items.chunks() == []
+
+
+@pytest.mark.parametrize("old", [None, OLD])
+def test_a_chunk_is_evicted_at_the_moment_of_the_commit(
+    store: Store, items: Items, old: bytes | None
+) -> None:
+    """The writer finds out when it settles the chunks, and puts back what was there."""
+    if old is not None:
+        store.put("f", old)
+    before = items.all()
+
+    def evict(done: int, total: int | None) -> None:
+        for key in items.chunks():
+            if key not in before:
+                items.client.delete(key)
+
+    with pytest.raises(StorageFullError):
+        store.put("f", b"new" * 1000, replace=True, progress=evict)
+    assert items.all() == before
+    if old is not None:
+        assert store.get("f") == old
+
+
+def test_deleting_works_where_there_is_no_room_for_anything(
+    start_memcached: Callable[..., LocalMemcached],
+) -> None:
+    server = start_memcached("-m", "4", "-M")
+    items = Items(server.address, "mc1")
+    with memchunk.connect(server.address) as store:
+        store.put("f", b"x" * 100_000)
+        key = items.manifest_key("f")
+        with suppress(MemcacheServerError):
+            for number in range(1_000_000):  # items like the one that a delete needs
+                items.client.set(f"{number:0{len(key)}}", b"")
+        with pytest.raises(MemcacheServerError):
+            items.client.set("x" * len(key), b"")
+        with pytest.raises(memchunk.ChangedError):
+            store.delete("f", if_match=["0" * 64])
+        store.delete("f")
+        assert items.all() == {}
+    items.close()

@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from memchunk.layout import CHUNK_BYTES
 from tests.items import Items
 from tests.relay import Relay
 from tests.servers import LocalMemcached
+from tests.together import together
 
 
 class Endless(io.RawIOBase):
@@ -46,9 +49,9 @@ def test_of_an_endless_stream_no_more_than_one_byte_too_many_is_read(
     assert items.all() == {}
 
 
-def test_a_path_that_is_too_large_is_not_read(store: Store, tmp_path: os.PathLike[str]) -> None:
-    path = os.path.join(tmp_path, "sparse")
-    with open(path, "wb") as file:
+def test_a_path_that_is_too_large_is_not_read(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
         file.truncate(10**12)
     with pytest.raises(TooLargeError):
         store.put("f", path)
@@ -151,12 +154,9 @@ def test_sockets(start_memcached: Callable[..., LocalMemcached]) -> None:
                 store.put(f"f{number}", io.BytesIO(bytes(1_500_000)), replace=True)
                 store.get(f"f{number}")
 
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert items.client.stats()[b"total_connections"] <= 3 + 2 * len(threads) + 10
+        together(*(partial(work, number) for number in range(4)))
+        # ours to look with, the ones that looked whether it is up, and two for each thread
+        assert items.client.stats()[b"total_connections"] <= 4 + 2 * 4
     items.close()
 
 

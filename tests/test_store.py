@@ -13,15 +13,24 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import memchunk
-from memchunk import MAX_FILE_BYTES, AlreadyExistsError, ChangedError, NotFoundError, Store
+from memchunk import (
+    MAX_FILE_BYTES,
+    AlreadyExistsError,
+    ChangedError,
+    FileInfo,
+    NotFoundError,
+    Store,
+)
 from memchunk.layout import CHUNK_BYTES, PAD_ABOVE_BYTES
 from tests.items import Items
 from tests.servers import LocalMemcached
+from tests.together import together
 
 SIZES = [
     0,
@@ -256,23 +265,9 @@ def test_delete(store: Store, items: Items) -> None:
 def test_deleters_at_once(store: Store) -> None:
     for _ in range(20):
         store.put("f", b"x")
-        outcomes: list[str] = []
-        barrier = threading.Barrier(3)
-
-        def delete(barrier: threading.Barrier = barrier, outcomes: list[str] = outcomes) -> None:
-            barrier.wait()
-            try:
-                store.delete("f")
-                outcomes.append("deleted")
-            except NotFoundError:
-                outcomes.append("not found")
-
-        threads = [threading.Thread(target=delete) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(outcomes) == ["deleted", "not found", "not found"]
+        outcomes = together(*[lambda: store.delete("f")] * 3)
+        assert outcomes.count(None) == 1
+        assert sum(isinstance(outcome, NotFoundError) for outcome in outcomes) == 2
 
 
 def test_open_seeks_and_reads_lines(store: Store) -> None:
@@ -296,10 +291,9 @@ def test_open_seeks_and_reads_lines(store: Store) -> None:
         assert f.readline() == content[CHUNK_BYTES + 8 :].split(b"\n")[0] + b"\n"
         assert f.seek(10**9) == 10**9
         assert f.read() == f.read(10) == b""
-        with pytest.raises(ValueError, match="start"):
-            f.raw.seek(-1)
-        with pytest.raises(ValueError, match="start"):
-            f.raw.seek(0, 9)
+        for position in ((-1, io.SEEK_SET), (0, 9)):
+            with pytest.raises(ValueError, match="start"):
+                f.raw.seek(*position)
     with pytest.raises(ValueError, match="closed"):
         f.read()
     with pytest.raises(ValueError, match="closed"):
@@ -334,11 +328,12 @@ DAY = 24 * 3600
 @pytest.mark.parametrize("ttl", [60, 29 * DAY, 30 * DAY - 30, 30 * DAY, 31 * DAY, 5 * 365 * DAY])
 def test_no_chunk_expires_before_its_manifest(store: Store, items: Items, ttl: int) -> None:
     """As memcached itself tells it, on both sides of its rule of thirty days."""
-    for write in (
+    writes: list[Callable[[], FileInfo]] = [
         lambda: store.put("f", bytes(1_500_000), ttl=ttl, replace=True),
         lambda: store.touch("f", ttl=ttl),
         lambda: store.rename("f", "g"),
-    ):
+    ]
+    for write in writes:
         info = write()
         assert info.expires_at is not None
         expires = info.expires_at.timestamp()
@@ -432,14 +427,7 @@ def test_threads_share_a_store(store: Store) -> None:
             store.put(f"f{number}", content, replace=True)
             assert store.get(f"f{number}") == content
 
-    with pytest.MonkeyPatch.context():
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    for number in range(6):
-        assert store.get(f"f{number}") == bytes([number]) * 600_009
+    assert together(*(partial(work, number) for number in range(6))) == [None] * 6
 
 
 def _in_child(store: Store, number: int, results: multiprocessing.SimpleQueue[object]) -> None:
