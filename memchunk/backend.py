@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pymemcache.client.rendezvous import RendezvousHash
-from pymemcache.pool import ObjectPool
 
 from memchunk import protocol
 from memchunk.bulk import BulkClient
@@ -40,44 +39,48 @@ class Server:
         self.address = address
         self._timeout = timeout
         self._connect_timeout = connect_timeout
-        self._pool_of_process: tuple[int, ObjectPool[BulkClient]] = (0, self._new_pool())
+        self._idle: tuple[int, deque[BulkClient]] = (os.getpid(), deque())
         self._knows_mg = True
 
-    def _new_pool(self) -> ObjectPool[BulkClient]:
-        return ObjectPool(
-            lambda: BulkClient(
-                self.address, timeout=self._timeout, connect_timeout=self._connect_timeout
-            ),
-            after_remove=BulkClient.close,
-        )
-
     @property
-    def _pool(self) -> ObjectPool[BulkClient]:
-        """This process's pool: after a fork, parent and child must not share a socket."""
-        process, pool = self._pool_of_process
+    def _pool(self) -> deque[BulkClient]:
+        """This process's idle connections, the last used one at the right end.
+
+        After a fork, parent and child must not share a socket.
+        """
+        process, idle = self._idle
         if process != os.getpid():
-            pool = self._new_pool()
-            self._pool_of_process = (os.getpid(), pool)
-        return pool
+            idle = deque()
+            self._idle = (os.getpid(), idle)
+        return idle
 
     @contextmanager
     def connection(self) -> Iterator[BulkClient]:
         """A connection that nobody else uses meanwhile.
 
-        It goes back to the pool only where every reply has been read.
+        It is kept for the next only where every reply has been read.
         """
-        pool = self._pool
-        client = pool.get()
-        while client.sock is not None and not client.usable():
-            pool.destroy(client)
-            client = pool.get()
+        client = self._take()
         try:
             yield client
         finally:
             if client.usable():
-                pool.release(client)
+                self._pool.append(client)
             else:
-                pool.destroy(client)
+                client.close()
+
+    def _take(self) -> BulkClient:
+        """An idle connection that is still good, or a new one, not yet open."""
+        while True:
+            try:
+                client = self._pool.pop()
+            except IndexError:
+                return BulkClient(
+                    self.address, timeout=self._timeout, connect_timeout=self._connect_timeout
+                )
+            if client.usable():
+                return client
+            client.close()
 
     def exchange(self, commands: Iterable[Command]) -> list[Reply]:
         """The replies to small commands, in order.
@@ -114,7 +117,11 @@ class Server:
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        self._pool.clear()
+        while True:
+            try:
+                self._pool.pop().close()
+            except IndexError:
+                return
 
 
 class Backend:

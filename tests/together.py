@@ -18,7 +18,7 @@ def together(*acts: Callable[[], object]) -> list[object]:
         barrier.wait()
         try:
             outcomes[number] = acts[number]()
-        except BaseException as error:  # noqa: BLE001  # the caller gets to see it
+        except BaseException as error:  # the caller gets to see it
             outcomes[number] = error
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(len(acts))]
