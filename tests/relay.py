@@ -1,7 +1,6 @@
 """A relay between a client and a real memcached, that spoils the conversation as a test says.
 
-Everything passes until a rule is set; a rule holds for all connections until `clear`. Commands are
-told from the data between them, as memcached tells them.
+Everything passes until a rule is set; a rule holds for all connections until `clear`.
 """
 
 from __future__ import annotations
@@ -124,7 +123,7 @@ class Relay:
         self._end(client, server)
 
     def _end(self, *ends: socket.socket) -> None:
-        """Close both ends; the thread that comes first wakes the other."""
+        # the thread that comes first wakes the other
         for each in ends:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

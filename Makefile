@@ -1,0 +1,30 @@
+# The workshop. Each target sets up what it needs: see .ci/bootstrap.
+
+.PHONY: help serve test lint format clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 17
+
+serve: ## run the server; flags go in ARGS="--port 8080"
+	@exec .ci/serve $(ARGS)
+
+# A part of the tests says little about coverage, so ARGS="-k name" leaves it out.
+test: ## run the tests and check coverage, or some tests: ARGS="-k name"
+	@.ci/bootstrap test
+	@.venv/bin/python -m pytest $(or $(ARGS),--cov)
+
+lint: ## check style, format and types
+	@.ci/bootstrap test
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: ## put the code in order
+	@.ci/bootstrap test
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+clean: ## remove .venv and all that tools left behind
+	@rm -rf .venv .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	@find memchunk memchunk_api tests -name __pycache__ -type d -prune -exec rm -rf {} +
