@@ -1,0 +1,29 @@
+"""The application: which path leads to which resource. Wiring only, no state, no logic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+
+from memchunk import Store
+from memchunk_api import problems
+from memchunk_api.buffers import Budget
+from memchunk_api.files import File, Files, Metadata, Writer
+from memchunk_api.guard import Guard
+from memchunk_api.service import Livez, Readyz
+from memchunk_api.settings import Settings
+
+
+def create_app(store: Store, settings: Settings) -> falcon.App[Any, Any]:
+    """The WSGI application over `store`; one per process, for the budget counts per process."""
+    budget = Budget(settings.buffer_bytes)
+    writer = Writer(store, budget, settings)
+    app: falcon.App[Any, Any] = falcon.App(middleware=[Guard(settings.token)])
+    problems.install(app)
+    app.add_route("/files", Files(writer))
+    app.add_route("/files/{name:path}", File(store, budget, writer))
+    app.add_route("/metadata/{name:path}", Metadata(store))
+    app.add_route("/livez", Livez())
+    app.add_route("/readyz", Readyz(store))
+    return app

@@ -1,0 +1,192 @@
+"""The server's side of one TCP connection: how long it waits for a client.
+
+gunicorn's threads read and write without any deadline; `PacedSocket` gives them
+one, and `Worker` hands it to them and turns gunicorn's own errors into problem
+documents. The only module beside `server.py` that knows how gunicorn works inside.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+import time
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn.http import errors as http_errors  # type: ignore[import-untyped]
+from gunicorn.http.body import ChunkedReader  # type: ignore[import-untyped]
+from gunicorn.http.message import Request  # type: ignore[import-untyped]
+from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+from memchunk_api import problems
+
+# The average a client must keep up once its patience is used up. At this rate
+# 50 MiB take 53 minutes, a little less than the library gives a put.
+LEAST_BYTES_PER_SECOND = 16 * 1024
+
+HEADER_PATIENCE_SECONDS = 30.0
+SEND_PATIENCE_SECONDS = 30.0
+
+# After an answer that comes before the body was read, the rest of it is read and
+# thrown away for this long, so that the client gets to see the answer rather
+# than a reset (RFC 9112 section 9.6).
+LINGER_SECONDS = 2.0
+LINGER_BLOCK_BYTES = 256 * 1024
+
+_REQUEST_STATUS = {
+    http_errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    http_errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    http_errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+}
+# What gunicorn counts among the errors in a request, though no request can cause it.
+_OUR_FAULT = (
+    http_errors.InvalidResponseHeader,
+    http_errors.InvalidResponseHeaderName,
+    http_errors.ConfigurationProblem,
+)
+
+
+class PacedSocket(socket.socket):
+    """A socket on which nobody can hold a thread for ever, 1 byte at a time.
+
+    Waiting ends with `TimeoutError` after `patience` seconds without a byte, and
+    also when fewer than `LEAST_BYTES_PER_SECOND` came on average, the first
+    `patience` seconds not counted. Its errno says that the connection is gone,
+    because that is how gunicorn treats it: no answer, no traceback.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Take over `connection`, which is dead from here on."""
+        family, kind, proto = connection.family, connection.type, connection.proto
+        super().__init__(family, kind, proto, fileno=connection.detach())
+        self.expect(HEADER_PATIENCE_SECONDS)
+
+    def expect(self, patience: float) -> None:
+        """Start counting anew: the client is to send something now."""
+        self._patience = patience
+        self._waited = 0.0
+        self._received = 0
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Receive; see the class for what ends the waiting."""
+        earned = self._patience + self._received / LEAST_BYTES_PER_SECOND
+        remaining = min(earned - self._waited, self._patience)
+        if remaining <= 0:  # also where there is something to read: it came too late
+            raise _too_slow()
+        started = time.monotonic()
+        data: bytes = self._within(remaining, super().recv, size, flags)
+        # Only what was spent in here: a memcached that dawdles is not the client's fault.
+        self._waited += time.monotonic() - started
+        self._received += len(data)
+        return data
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Send all of `data`, at `LEAST_BYTES_PER_SECOND` after a first patience."""
+        allowed = SEND_PATIENCE_SECONDS + len(data) / LEAST_BYTES_PER_SECOND
+        self._within(allowed, super().sendall, data, flags)
+
+    def _within(self, seconds: float, call: Any, *args: Any) -> Any:
+        set_by_gunicorn = self.gettimeout()
+        if set_by_gunicorn is not None:
+            seconds = min(seconds, set_by_gunicorn)
+        try:
+            self.settimeout(seconds)
+            return call(*args)
+        except TimeoutError:
+            raise _too_slow() from None
+        finally:
+            self.settimeout(set_by_gunicorn)
+
+
+class PacedRequest(Request):  # type: ignore[misc]
+    """A request whose connection is closed where its body was not read to the end.
+
+    gunicorn would announce that the connection stays, read on for a while, and then
+    close it all the same, perhaps under the client's next request.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        """Read the request's headers."""
+        super().__init__(*args)
+        # gunicorn would send `100 Continue` before the application runs, and so ask
+        # for a body that is refused a moment later. `body.py` sends it, if at all.
+        self._expected_100_continue = False
+
+    def should_close(self) -> bool:
+        """Whether this is the last request on its connection, as far as it is known now."""
+        reader = self.body.reader
+        is_read = reader.parser is None if isinstance(reader, ChunkedReader) else not reader.length
+        return not is_read or bool(super().should_close())
+
+
+class PacedParser(RequestParser):  # type: ignore[misc]
+    """Finds such requests on a connection."""
+
+    mesg_class = PacedRequest
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threaded worker with paced sockets and problem documents."""
+
+    def enqueue_req(self, conn: Any) -> None:
+        """A connection has, or soon will have, a request to read."""
+        if not isinstance(conn.sock, PacedSocket):
+            conn.sock = PacedSocket(conn.sock)
+            conn.parser = PacedParser(self.cfg, conn.sock, conn.client)
+        super().enqueue_req(conn)
+
+    def handle(self, conn: Any) -> Any:
+        """Read and answer one request, in a thread of the pool."""
+        conn.sock.expect(HEADER_PATIENCE_SECONDS)
+        keep = super().handle(conn)
+        if keep is False:
+            _linger(conn.sock)
+        return keep
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer a request that never reached the application."""
+        status = _status(exc)
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.log.error("cannot answer a request", exc_info=exc)
+            message = "the server failed; its log says why"
+        else:
+            message = str(exc) or status.phrase
+        problem = problems.document(status, code=problems.HTTP_CODES[status], message=message)
+        body = json.dumps(problem).encode()
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+            f"Connection: close\r\nContent-Type: {problems.MEDIA_TYPE}\r\n"
+            f"Cache-Control: no-store\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        head_only = req is not None and req.method == "HEAD"
+        with suppress(OSError):  # nobody is listening any more
+            client.sendall(head.encode("ascii") + (b"" if head_only else body))
+
+
+def _too_slow() -> TimeoutError:
+    return TimeoutError(errno.ECONNRESET, "the client is too slow")
+
+
+def _status(error: Exception) -> HTTPStatus:
+    if isinstance(error, http_errors.ParseException) and not isinstance(error, _OUR_FAULT):
+        return _REQUEST_STATUS.get(type(error), HTTPStatus.BAD_REQUEST)
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _linger(connection: PacedSocket) -> None:
+    """Close the sending side, and give the client a moment to read the answer.
+
+    gunicorn does so too, but in the one thread that accepts connections.
+    """
+    deadline = time.monotonic() + LINGER_SECONDS
+    with suppress(OSError):  # closed already, or silent
+        connection.shutdown(socket.SHUT_WR)
+        while (remaining := deadline - time.monotonic()) > 0:
+            connection.expect(remaining)
+            if not connection.recv(LINGER_BLOCK_BYTES):
+                break
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)  # so that gunicorn's own lingering ends at once

@@ -1,0 +1,148 @@
+"""Every error over HTTP: which status it has, and the document that carries it.
+
+One table ties exceptions to statuses; the server reads it forwards, a client
+backwards. Every error leaves as application/problem+json (RFC 9457). Nothing
+here decides when an error is raised.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import falcon
+
+import memchunk
+from memchunk import errors
+from memchunk_api.buffers import BusyError
+
+log = logging.getLogger("memchunk_api")
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS: dict[type[Exception], HTTPStatus] = {
+    errors.InvalidNameError: HTTPStatus.BAD_REQUEST,
+    errors.TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.NotFoundError: HTTPStatus.NOT_FOUND,
+    errors.AlreadyExistsError: HTTPStatus.CONFLICT,
+    errors.ChangedError: HTTPStatus.PRECONDITION_FAILED,
+    errors.EvictedError: HTTPStatus.GONE,
+    errors.CorruptError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.DigestMismatchError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.UploadIncompleteError: HTTPStatus.CONFLICT,
+    errors.StorageFullError: HTTPStatus.INSUFFICIENT_STORAGE,
+    errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+# What Retry-After says, in seconds: buffers come free with the next finished
+# request, a memcached that is away takes longer to come back.
+RETRY_AFTER_SECONDS: dict[type[Exception], int] = {BusyError: 1, errors.UnavailableError: 5}
+
+# Errors of HTTP itself, which the library has no exception for. The words must
+# differ from the library's: a client turns those into its exceptions.
+HTTP_CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "no_such_route",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    414: "uri_too_long",
+    415: "unsupported_media_type",
+    416: "range_not_satisfiable",
+    417: "expectation_failed",
+    431: "headers_too_large",
+    500: "internal_error",
+}
+
+# What Falcon says nothing about beyond the status.
+_MESSAGES = {
+    400: "the request cannot be understood",
+    404: "there is nothing under this path; files are under /files/NAME",
+    405: "this path does not take this method; the Allow header lists those it takes",
+}
+
+
+def status_of(error: Exception) -> HTTPStatus | None:
+    """The status of an exception, by the nearest of its classes in the table."""
+    for cls in type(error).__mro__:
+        if cls in STATUS:
+            return STATUS[cls]
+    return None
+
+
+def document(
+    status: int, *, code: str, message: str, instance: str = "", **more: object
+) -> dict[str, object]:
+    """A problem document; `code` and `message` are ours beside the members of RFC 9457.
+
+    `instance` is the path that was asked for, decoded, and left out where unknown;
+    `more` are further members, such as `missing`.
+    """
+    problem: dict[str, object] = {
+        # RFC 9457 section 4.2.1: nothing beyond the status; `code` tells them apart.
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": int(status),
+        "detail": message,
+        "code": code,
+        "message": message,
+    }
+    if instance:
+        problem["instance"] = quote(instance)
+    return problem | more
+
+
+def install(app: falcon.App[Any, Any]) -> None:
+    """Make `app` answer every error with a problem document."""
+    app.set_error_serializer(_serialize)
+    for cls in (errors.MemchunkError, BusyError):
+        app.add_error_handler(cls, _handle_known)
+    app.add_error_handler(Exception, _handle_unknown)
+
+
+def _handle_known(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, Any]
+) -> None:
+    status = status_of(error)
+    if status is None:
+        _handle_unknown(req, resp, error, params)
+        return
+    more: dict[str, object] = {}
+    if isinstance(error, errors.EvictedError | errors.UploadIncompleteError):
+        more["missing"] = list(error.missing)
+    if isinstance(error, errors.UnavailableError) and error.server:
+        more["server"] = error.server
+    for cls, seconds in RETRY_AFTER_SECONDS.items():
+        if isinstance(error, cls):
+            resp.set_header("Retry-After", str(seconds))
+    code = error.code if isinstance(error, memchunk.MemchunkError | BusyError) else ""
+    _write(resp, document(status, code=code, message=str(error), instance=req.path, **more))
+
+
+def _handle_unknown(
+    req: falcon.Request, resp: falcon.Response, error: Exception, _params: dict[str, Any]
+) -> None:
+    # The cause is for whoever runs the server; the client learns only that there was one.
+    log.error("cannot answer %s %s", req.method, quote(req.path), exc_info=error)
+    message = "the server failed; its log says why"
+    _write(resp, document(500, code=HTTP_CODES[500], message=message, instance=req.path))
+
+
+def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
+    status = error.status_code
+    message = error.description or _MESSAGES.get(status) or HTTPStatus(status).phrase
+    code = HTTP_CODES.get(status, HTTPStatus(status).name.lower())
+    _write(resp, document(status, code=code, message=message, instance=req.path))
+
+
+def _write(resp: falcon.Response, problem: dict[str, object]) -> None:
+    resp.status = HTTPStatus(int(str(problem["status"])))
+    resp.content_type = MEDIA_TYPE
+    # A problem is about this moment; a proxy must not answer the next request with it.
+    resp.set_header("Cache-Control", "no-store")
+    resp.data = json.dumps(problem, ensure_ascii=False).encode()

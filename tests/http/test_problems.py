@@ -1,0 +1,71 @@
+"""The table of errors, and the documents made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import pytest
+
+from memchunk import CorruptError, MemchunkError
+from memchunk_api import problems
+from memchunk_api.buffers import BusyError
+
+
+def subclasses(cls: type[Exception]) -> Iterator[type[Exception]]:
+    for child in cls.__subclasses__():
+        if child.__module__ == "memchunk.errors":
+            yield child
+        yield from subclasses(child)
+
+
+@pytest.mark.parametrize("cls", [*subclasses(MemchunkError), BusyError])
+def test_every_error_has_a_status_of_its_own(cls: type[Exception]) -> None:
+    assert cls in problems.STATUS
+    assert 400 <= problems.STATUS[cls] < 600
+
+
+def test_the_statuses_are_those_of_the_design() -> None:
+    by_name = {cls.__name__: int(status) for cls, status in problems.STATUS.items()}
+    assert by_name == {
+        "InvalidNameError": 400,
+        "TooLargeError": 413,
+        "NotFoundError": 404,
+        "AlreadyExistsError": 409,
+        "ChangedError": 412,
+        "EvictedError": 410,
+        "CorruptError": 422,
+        "DigestMismatchError": 422,
+        "UploadIncompleteError": 409,
+        "StorageFullError": 507,
+        "UnavailableError": 503,
+        "BusyError": 503,
+    }
+
+
+def test_codes_tell_all_errors_apart() -> None:
+    codes = [getattr(cls, "code", None) for cls in problems.STATUS]
+    codes += list(problems.HTTP_CODES.values())
+    assert None not in codes
+    assert len(set(codes)) == len(codes)
+
+
+def test_an_error_between_the_known_ones_counts_as_its_parent() -> None:
+    class RatherCorruptError(CorruptError):
+        pass
+
+    assert problems.status_of(RatherCorruptError("")) is HTTPStatus.UNPROCESSABLE_ENTITY
+    assert problems.status_of(MemchunkError("")) is None
+
+
+def test_a_document() -> None:
+    assert problems.document(410, code="evicted", message="gone", instance="/files/ä", n=[1]) == {
+        "type": "about:blank",
+        "title": "Gone",
+        "status": 410,
+        "detail": "gone",
+        "instance": "/files/%C3%A4",
+        "code": "evicted",
+        "message": "gone",
+        "n": [1],
+    }
