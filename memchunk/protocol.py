@@ -91,5 +91,10 @@ def delete(key: str) -> Command:
 
 
 def probe(key: str) -> Command:
-    """Ask whether an item is there, without its value: `HD` or `EN`."""
-    return Command(key, f"mg {key}\r\n".encode(), words=PROBED)
+    """Ask whether an item is there, without its value: `HD` or `EN`.
+
+    With `u` the question does not count as a use: a chunk that was asked after and then
+    stored for good would look used twice, and outlive younger ones (memcached's
+    segmented LRU).
+    """
+    return Command(key, f"mg {key} u\r\n".encode(), words=PROBED)
