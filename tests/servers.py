@@ -128,6 +128,7 @@ class LocalMemcached:
     def pause(self) -> None:
         """Freeze it (SIGSTOP): connections stay open, nothing is answered."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)  # until its last thread has stopped
 
     def resume(self) -> None:
         """Let a paused server go on."""
