@@ -64,7 +64,7 @@ class Server:
         try:
             yield client
         finally:
-            if client.usable():
+            if client.in_step:
                 self._pool.append(client)
             else:
                 client.close()
@@ -78,7 +78,7 @@ class Server:
                 return BulkClient(
                     self.address, timeout=self._timeout, connect_timeout=self._connect_timeout
                 )
-            if client.usable():
+            if client.usable:
                 return client
             client.close()
 
@@ -152,6 +152,9 @@ class Backend:
         asked first, and the others only once it has answered.
         Raises `UnavailableError`; which commands were carried out is then unknown.
         """
+        if len(self.servers) == 1:
+            [server] = self.servers.values()
+            return server.exchange(commands)
         groups: dict[Server, list[int]] = {}
         for position, command in enumerate(commands):
             groups.setdefault(self.server_of(command.key), []).append(position)

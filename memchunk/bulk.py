@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from pymemcache.client.base import Client
 from pymemcache.exceptions import (
@@ -23,12 +24,13 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
+from memchunk import protocol
 from memchunk.errors import UnavailableError
-from memchunk.protocol import MAX_VALUE_BYTES, REFUSALS, Command, Reply
+from memchunk.protocol import MAX_VALUE_BYTES, REFUSALS, Buffer, Command, Reply
 
 MAX_LINE_BYTES = 2048  # a reply line is a word, or a key of at most 250 bytes and four numbers
 RECEIVE_BYTES = 16 * 1024  # a reply line and a small value arrive in one recv
-JOIN_BYTES = 16 * 1024  # below, copying a value beside its command beats another send
+JOIN_BYTES = 16 * 1024  # up to here, copying a value beside its command is the quicker way
 
 
 class BulkClient(Client):
@@ -46,6 +48,7 @@ class BulkClient(Client):
         self._incoming = bytearray(RECEIVE_BYTES)
         self._start = self._end = 0
         self._pending: deque[Command] = deque()
+        self._timeval = struct.pack("ll", int(timeout), int(timeout % 1 * 1_000_000))
 
     def _connect(self) -> None:
         """Connect, by every address that the host's name has."""
@@ -61,7 +64,12 @@ class BulkClient(Client):
             except BaseException:
                 sock.close()
                 raise
-        sock.settimeout(self.timeout)
+        # The kernel keeps the time: Python would ask before each recv whether it may.
+        sock.settimeout(None)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            sock.setsockopt(socket.SOL_SOCKET, option, self._timeval)
+        self._poller = select.poll()
+        self._poller.register(sock, select.POLLIN)
         self.sock = sock
 
     def close(self) -> None:
@@ -71,36 +79,35 @@ class BulkClient(Client):
         self._pending.clear()
         self._start = self._end = 0
 
+    @property
+    def in_step(self) -> bool:
+        """Whether the connection is open and every reply has been read."""
+        return self.sock is not None and not self._pending and self._start == self._end
+
+    @property
     def usable(self) -> bool:
-        """Whether the connection is open and in step: no reply due, none unasked for."""
-        if self.sock is None or self._pending or self._outgoing or self._start != self._end:
-            return False
-        poller = select.poll()
-        poller.register(self.sock, select.POLLIN)
-        return not poller.poll(0)  # readable while nothing is due: closed, or out of step
+        """Whether it is in step, and nothing came unasked for, such as the connection's end."""
+        return self.in_step and not self._poller.poll(0)
 
     def send(self, command: Command) -> None:
         """Send a command. Its reply is due after those of the commands sent before."""
-        with self._surprises():
+        try:
             if self.sock is None:
                 self._connect()
             self._pending.append(command)
             self._outgoing += command.line
-            if command.payload is None:
-                return
-            for part in command.payload:
-                if len(part) <= JOIN_BYTES:
-                    self._outgoing += part
-                else:
-                    self._flush()
-                    self._open_socket().sendall(part)
-            self._outgoing += b"\r\n"
+            if command.payload is not None:
+                self._send_parts(command.payload)
+        except BaseException as error:
+            raise self._surprised(error) from error
 
     def receive(self) -> Reply:
         """The reply to the oldest command that has none yet."""
-        with self._surprises():
+        try:
             self._flush()
             return self._read_reply(self._pending.popleft())
+        except BaseException as error:
+            raise self._surprised(error) from error
 
     def pipeline(self, commands: Iterable[Command], in_flight: int) -> Iterator[Reply]:
         """The replies to `commands`, in order, with at most `in_flight` of them under way."""
@@ -117,32 +124,41 @@ class BulkClient(Client):
             while self._pending:
                 self.receive()
 
-    @contextmanager
-    def _surprises(self) -> Iterator[None]:
-        """Close the connection on any exception, and name the server in those about it."""
-        try:
-            yield
-        except TimeoutError as error:
-            self.close()
-            raise UnavailableError(
+    def _surprised(self, error: BaseException) -> BaseException:
+        """Close the connection after `error`; what to raise for it."""
+        self.close()
+        if isinstance(error, TimeoutError | BlockingIOError):
+            return UnavailableError(
                 f"memcached at {self.address} did not answer within {self.timeout:g} s; try again",
                 server=self.address,
-            ) from error
-        except (OSError, MemcacheError) as error:
-            self.close()
-            raise UnavailableError(
+            )
+        if isinstance(error, OSError | MemcacheError):
+            return UnavailableError(
                 f"memcached at {self.address} cannot be used ({error}); "
                 "check that it runs, then try again",
                 server=self.address,
-            ) from error
-        except BaseException:
-            self.close()
-            raise
+            )
+        return error
 
     def _open_socket(self) -> socket.socket:
         if self.sock is None:
             raise MemcacheUnexpectedCloseError("the connection was closed")
         return self.sock
+
+    def _send_parts(self, parts: tuple[Buffer, ...]) -> None:
+        if sum(map(len, parts)) <= JOIN_BYTES:
+            for part in parts:
+                self._outgoing += part
+            self._outgoing += b"\r\n"
+            return
+        buffers = deque(memoryview(each) for each in (bytes(self._outgoing), *parts, b"\r\n"))
+        self._outgoing.clear()
+        while buffers:
+            sent = self._open_socket().sendmsg(buffers)
+            while buffers and sent >= len(buffers[0]):
+                sent -= len(buffers.popleft())
+            if sent:
+                buffers[0] = buffers[0][sent:]
 
     def _flush(self) -> None:
         if self._outgoing:
@@ -151,11 +167,10 @@ class BulkClient(Client):
 
     def _read_reply(self, command: Command) -> Reply:
         line = self._read_line()
-        if line in command.words:
-            return Reply(line.decode())
-        if not command.words and line == b"END":
-            return Reply("END")
-        if not command.words and line.startswith(b"VALUE "):
+        known = command.words.get(line)
+        if known is not None:
+            return known
+        if command.words is protocol.VALUES and line.startswith(b"VALUE "):
             return self._read_value(command, line)
         if command.payload is not None and line.startswith(REFUSALS):
             return Reply("REFUSED", text=line.decode("ascii", "replace"))
@@ -212,7 +227,7 @@ class BulkClient(Client):
         target[:here] = memoryview(self._incoming)[self._start : self._start + here]
         self._start += here
         while here < len(target):
-            here += self._receive_some(target[here:])
+            here += self._receive_some(target[here:], socket.MSG_WAITALL)
 
     def _skip(self, length: int) -> None:
         """Read `length` bytes that nobody wants, to stay in step."""
@@ -222,8 +237,8 @@ class BulkClient(Client):
             self._read_into(part)
             length -= len(part)
 
-    def _receive_some(self, target: memoryview) -> int:
-        count = self._open_socket().recv_into(target)
+    def _receive_some(self, target: memoryview, flags: int = 0) -> int:
+        count = self._open_socket().recv_into(target, 0, flags)
         if not count:
             raise MemcacheUnexpectedCloseError("the server closed the connection")
         return count

@@ -26,8 +26,6 @@ class Sha256:
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
-        self._todo: SimpleQueue[Buffer | None] = SimpleQueue()
-        self._done: SimpleQueue[None] = SimpleQueue()
         self._given = self._finished = 0
         self._thread: threading.Thread | None = None
 
@@ -44,19 +42,21 @@ class Sha256:
             self._todo.put(None)
             self._thread.join()
 
-    def _work(self) -> None:
-        while (block := self._todo.get()) is not None:
-            self._sha256.update(block)
-            del block  # keep nothing of the caller's alive while waiting
-            self._done.put(None)
-
     def _start(self) -> None:
+        self._todo: SimpleQueue[Buffer | None] = SimpleQueue()
+        self._done: SimpleQueue[None] = SimpleQueue()
         thread = threading.Thread(target=self._work, name="memchunk-sha256", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # no more threads to be had: hash here
             return
         self._thread = thread
+
+    def _work(self) -> None:
+        while (block := self._todo.get()) is not None:
+            self._sha256.update(block)
+            del block  # keep nothing of the caller's alive while waiting
+            self._done.put(None)
 
     def update(self, block: Buffer) -> None:
         """Hash `block` after those before it."""

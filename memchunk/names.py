@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 
 from memchunk.errors import InvalidNameError
 
 MAX_NAME_BYTES = 512
 MAX_NAMESPACE_CHARS = 64
 
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc
 _NAMESPACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -38,7 +38,7 @@ def check_name(name: str) -> None:
         raise InvalidNameError("the name is not valid Unicode text; use UTF-8") from None
     if len(encoded) > MAX_NAME_BYTES:
         raise InvalidNameError(f"the name is longer than {MAX_NAME_BYTES} bytes; shorten it")
-    if any(unicodedata.category(character) == "Cc" for character in name):
+    if _CONTROL_CHARACTER.search(name):
         raise InvalidNameError("the name has a control character; leave it out", name=name)
     if any(segment in ("", ".", "..") for segment in name.split("/")):
         raise InvalidNameError(

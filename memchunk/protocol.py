@@ -7,15 +7,12 @@ Pure: what they look like, not how they travel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Buffer = bytes | bytearray | memoryview
 
 MAX_VALUE_BYTES = 1024**3  # memcached's largest item size (-I)
 
-# One line, then nothing: the replies of storage, delete, touch and meta commands.
-WORDS = frozenset({b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"DELETED", b"TOUCHED"})
-PROBED = frozenset({b"HD", b"EN"})
 # memcached has read the value and thrown it away: the connection is still in step.
 REFUSALS = (
     b"SERVER_ERROR out of memory",
@@ -23,29 +20,7 @@ REFUSALS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command: its line, the value it sends, or where the value it asks for goes.
-
-    Attributes:
-        key: the key that it is about.
-        line: the command line, with its end.
-        payload: the parts of the value that follows the line, or None.
-        into: buffers to fill, one after the other, with the value that comes back.
-        limit: without `into`, the most bytes that a value may have.
-        words: the reply lines that may answer it; empty where a value may.
-    """
-
-    key: str
-    line: bytes
-    payload: tuple[Buffer, ...] | None = None
-    into: tuple[memoryview, ...] = ()
-    limit: int = 0
-    words: frozenset[bytes] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What memcached answered.
 
     Attributes:
@@ -54,7 +29,7 @@ class Reply:
         length: the number of bytes of a value, whether or not it fitted.
         value: the value itself, where no buffers were given for it.
         cas: the unique number of the item, to a `gets`.
-        text: the whole line.
+        text: the whole line, of a refusal.
     """
 
     word: str
@@ -64,30 +39,62 @@ class Reply:
     text: str = ""
 
 
+def _words(*words: str) -> dict[bytes, Reply]:
+    return {word.encode(): Reply(word) for word in words}
+
+
+# The replies of one line to each kind of command.
+STORES = _words("STORED", "NOT_STORED", "EXISTS", "NOT_FOUND")
+TOUCHES = _words("TOUCHED", "NOT_FOUND")
+DELETES = _words("DELETED", "NOT_FOUND")
+PROBES = _words("HD", "EN")
+VALUES = _words("END")  # or a value, and then that
+
+
+class Command(NamedTuple):
+    """One command: its line, the value it sends, or where the value it asks for goes.
+
+    Attributes:
+        key: the key that it is about.
+        line: the command line, with its end.
+        words: the replies of one line that may answer it.
+        payload: the parts of the value that follows the line, or None.
+        into: buffers to fill, one after the other, with the value that comes back.
+        limit: without `into`, the most bytes that a value may have.
+    """
+
+    key: str
+    line: bytes
+    words: dict[bytes, Reply]
+    payload: tuple[Buffer, ...] | None = None
+    into: tuple[memoryview, ...] = ()
+    limit: int = 0
+
+
 def get(key: str, *into: memoryview) -> Command:
     """Fetch a value into buffers. A value of another length than theirs fills none of them."""
-    return Command(key, f"get {key}\r\n".encode(), into=into)
+    return Command(key, f"get {key}\r\n".encode(), VALUES, into=into)
 
 
 def gets(key: str, limit: int) -> Command:
     """Fetch a value of at most `limit` bytes with its cas unique number."""
-    return Command(key, f"gets {key}\r\n".encode(), limit=limit)
+    return Command(key, f"gets {key}\r\n".encode(), VALUES, limit=limit)
 
 
 def store(verb: str, key: str, exptime: int, *payload: Buffer, cas: bytes = b"") -> Command:
     """Store a value, made of the parts of `payload`, by `set`, `add` or `cas`."""
     line = f"{verb} {key} 0 {exptime} {sum(map(len, payload))}".encode()
-    return Command(key, line + (b" " + cas if cas else b"") + b"\r\n", payload, words=WORDS)
+    return Command(key, line + (b" " + cas if cas else b"") + b"\r\n", STORES, payload)
 
 
 def touch(key: str, exptime: int) -> Command:
     """Set when an item expires."""
-    return Command(key, f"touch {key} {exptime}\r\n".encode(), words=WORDS)
+    return Command(key, f"touch {key} {exptime}\r\n".encode(), TOUCHES)
 
 
 def delete(key: str) -> Command:
     """Delete an item."""
-    return Command(key, f"delete {key}\r\n".encode(), words=WORDS)
+    return Command(key, f"delete {key}\r\n".encode(), DELETES)
 
 
 def probe(key: str) -> Command:
@@ -97,4 +104,4 @@ def probe(key: str) -> Command:
     stored for good would look used twice, and outlive younger ones (memcached's
     segmented LRU).
     """
-    return Command(key, f"mg {key} u\r\n".encode(), words=PROBED)
+    return Command(key, f"mg {key} u\r\n".encode(), PROBES)

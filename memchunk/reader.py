@@ -14,6 +14,7 @@ from memchunk import protocol
 from memchunk.backend import Backend
 from memchunk.digest import Sha256
 from memchunk.errors import ChangedError, CorruptError, EvictedError
+from memchunk.fresh import FreshBytes
 from memchunk.index import Entry, Index
 from memchunk.layout import Layout, Slice
 from memchunk.manifest import FileInfo, Manifest, UnknownVersionError
@@ -186,12 +187,11 @@ class StoredFile(io.RawIOBase):
         self._check_open()
         self._next_piece(1)  # once a chunk is held the file cannot become another one
         rest = max(0, self._manifest.layout.size - self._position)
-        holder = io.BytesIO(bytes(rest))
-        with holder.getbuffer() as view:
-            done = 0
-            while done < rest:
-                done += self.readinto(view[done:])
-        return holder.getvalue()
+        fresh = FreshBytes(rest)
+        done = 0
+        while done < rest:
+            done += self.readinto(fresh.view[done:])
+        return fresh.take()
 
     def _next_piece(self, length: int) -> Slice | None:
         """What comes next, of at most `length` bytes, with its chunk held; None at the end."""

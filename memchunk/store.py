@@ -17,6 +17,7 @@ from memchunk.amend import Amender
 from memchunk.backend import Backend, check_addresses
 from memchunk.errors import CorruptError, EvictedError, MemchunkError, NotFoundError
 from memchunk.expiry import expiry
+from memchunk.fresh import FreshBytes
 from memchunk.index import Index
 from memchunk.manifest import FileInfo, check_content_type, check_sha256
 from memchunk.names import check_name, check_namespace
@@ -126,16 +127,16 @@ class Store:
 
         Raises `NotFoundError`, `EvictedError`, `CorruptError`.
         """
-        holder = io.BytesIO()
+        fresh = FreshBytes(0)
 
         def allocate(info: FileInfo) -> memoryview:
-            nonlocal holder
-            holder = io.BytesIO(bytes(info.size))
-            return holder.getbuffer()
+            nonlocal fresh
+            fresh = FreshBytes(info.size)
+            return fresh.view
 
         with self._about(name):
             self._reader.read(name, allocate)
-        return holder.getvalue()
+        return fresh.take()
 
     def read_into(self, name: str, buffer: Buffer | Allocate) -> int:
         """Read a file into memory of the caller's; the number of bytes, verified.

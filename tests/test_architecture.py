@@ -31,6 +31,7 @@ LAYERS = {
     "bulk": 2,
     "digest": 2,
     "embedded": 2,
+    "fresh": 2,
     "sources": 2,
     "backend": 3,
     "index": 4,
