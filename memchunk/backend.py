@@ -1,127 +1,31 @@
-"""The servers: pools of connections, which server holds what, and probing and freeing chunks.
+"""The servers of a store: which of them holds what, and the generations that they hold.
 
-`bulk.py` and this module are the only ones that know pymemcache. Above them there
+This module and `bulk.py` are the only ones that know pymemcache. Above them there
 are commands and replies, and of errors only memchunk's own.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 from pymemcache.client.rendezvous import RendezvousHash
 
 from memchunk import protocol
-from memchunk.bulk import BulkClient
 from memchunk.errors import StorageFullError, UnavailableError
 from memchunk.names import canary_key, chunk_key
 from memchunk.protocol import Command, Reply
+from memchunk.server import Server
 
 log = logging.getLogger("memchunk")
 
-SMALL_COMMANDS_IN_FLIGHT = 128  # their replies fit in a socket's buffer, so neither side blocks
-EXPIRE_AT_ONCE = -1  # an exptime in the past: memcached stores the item, and it is gone
 MAX_UNFREED = 1024  # generations
 CANARY_SECONDS = 60
 # memcached moves a slab page to where it is needed within about a second
 REFUSAL_DELAYS_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
-
-
-class Server:
-    """One memcached and the connections to it. Safe to share between threads and over fork."""
-
-    def __init__(self, address: str, *, timeout: float, connect_timeout: float) -> None:
-        self.address = address
-        self._timeout = timeout
-        self._connect_timeout = connect_timeout
-        self._idle: tuple[int, deque[BulkClient]] = (os.getpid(), deque())
-        self._knows_mg = True
-
-    @property
-    def _pool(self) -> deque[BulkClient]:
-        """This process's idle connections, the last used one at the right end.
-
-        After a fork, parent and child must not share a socket.
-        """
-        process, idle = self._idle
-        if process != os.getpid():
-            idle = deque()
-            self._idle = (os.getpid(), idle)
-        return idle
-
-    @contextmanager
-    def connection(self) -> Iterator[BulkClient]:
-        """A connection that nobody else uses meanwhile.
-
-        It is kept for the next only where every reply has been read.
-        """
-        client = self._take()
-        try:
-            yield client
-        finally:
-            if client.in_step:
-                self._pool.append(client)
-            else:
-                client.close()
-
-    def _take(self) -> BulkClient:
-        """An idle connection that is still good, or a new one, not yet open."""
-        while True:
-            try:
-                client = self._pool.pop()
-            except IndexError:
-                return BulkClient(
-                    self.address, timeout=self._timeout, connect_timeout=self._connect_timeout
-                )
-            if client.usable:
-                return client
-            client.close()
-
-    def exchange(self, commands: Iterable[Command]) -> list[Reply]:
-        """The replies to small commands, in order.
-
-        Raises `UnavailableError`; which of the commands were carried out is then unknown.
-        """
-        with self.connection() as connection:
-            return list(connection.pipeline(commands, SMALL_COMMANDS_IN_FLIGHT))
-
-    def missing(self, keys: Sequence[str]) -> list[int]:
-        """The indices of the keys that no item has, moving no value."""
-        if self._knows_mg:
-            try:
-                replies = self.exchange(map(protocol.probe, keys))
-                return [i for i, reply in enumerate(replies) if reply.word != "HD"]
-            except UnavailableError:
-                # An old memcached answers ERROR, twemproxy hangs up. A server that is
-                # away fails in what follows, too.
-                absent = self._missing_without_mg(keys)
-                self._knows_mg = False
-                return absent
-        return self._missing_without_mg(keys)
-
-    def _missing_without_mg(self, keys: Sequence[str]) -> list[int]:
-        # `add` is refused where an item is, and what it adds elsewhere is gone at once.
-        replies = self.exchange(protocol.store("add", key, EXPIRE_AT_ONCE) for key in keys)
-        if any(reply.word == "REFUSED" for reply in replies):
-            raise UnavailableError(
-                f"memcached at {self.address} is too full to tell which chunks it holds; "
-                "give it more memory (-m)",
-                server=self.address,
-            )
-        return [i for i, reply in enumerate(replies) if reply.word == "STORED"]
-
-    def close(self) -> None:
-        """Close the connections that are not in use."""
-        while True:
-            try:
-                self._pool.pop().close()
-            except IndexError:
-                return
 
 
 class Backend:
@@ -169,15 +73,17 @@ class Backend:
 
         Raises `StorageFullError` when it goes on refusing, and `UnavailableError`.
         """
+        too_large = "too large" in reply.text
         for delay in REFUSAL_DELAYS_SECONDS:
-            if reply.word != "REFUSED" or "too large" in reply.text:
+            if reply.word != "REFUSED" or too_large:
                 break
             time.sleep(delay)
             [reply] = self.exchange([command])
         if reply.word == "REFUSED":
+            remedy = "raise its item size (-I)" if too_large else "give it more memory (-m)"
             raise StorageFullError(
-                f"memcached at {self.server_of(command.key).address} has no room ({reply.text}); "
-                "give it more memory (-m), or delete something"
+                f"memcached at {self.server_of(command.key).address} refused an item "
+                f"({reply.text}); {remedy}, or delete something"
             )
         return reply
 

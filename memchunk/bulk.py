@@ -109,6 +109,17 @@ class BulkClient(Client):
         except BaseException as error:
             raise self._surprised(error) from error
 
+    def settings(self) -> dict[bytes, object]:
+        """The server's settings, by name (`stats settings`); none where it does not tell."""
+        try:
+            found: dict[bytes, object] = Client.stats(self, "settings")
+        except MemcacheError:  # a proxy says ERROR, or hangs up
+            self.close()
+            return {}
+        except BaseException as error:
+            raise self._surprised(error) from error
+        return found
+
     def pipeline(self, commands: Iterable[Command], in_flight: int) -> Iterator[Reply]:
         """The replies to `commands`, in order, with at most `in_flight` of them under way."""
         for command in commands:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memchunk import manifest as codec, protocol
-from memchunk.backend import EXPIRE_AT_ONCE, Backend
+from memchunk.backend import Backend
 from memchunk.errors import AlreadyExistsError, ChangedError, CorruptError, NotFoundError
 from memchunk.expiry import exptime
 from memchunk.manifest import MAX_MANIFEST_BYTES, Manifest
 from memchunk.names import manifest_key
-from memchunk.protocol import Command, Reply
+from memchunk.protocol import EXPIRE_AT_ONCE, Command, Reply
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,16 @@
 """How a size becomes chunks, and which chunk holds which byte.
 
-memcached keeps items of like size together in slab classes, each with an LRU of
-its own. A chunk of odd size lands in a class that owns few pages and is evicted
-long before its file is old; chunks that all fill the largest slot (512 KiB by
-default) age together. So every chunk of a larger file fills one slot, and the last
-one is padded with zeros up to it. Small files stay one chunk of their own size.
+memcached keeps items of like size together in slab classes, each with pages and an
+LRU of its own. A class is true to its age only while the pages it owns fit what
+comes: a chunk of odd size lands in a class of few pages, and is evicted long before
+its file is old. Chunks that fill the largest slot (512 KiB by default) share one
+class, which owns nearly all the memory, and age together.
+
+So a file is cut into whole slots. What is left over is padded with zeros to a slot of
+its own, unless the file is small and so is the rest: of slots up to 158 KiB at least
+six go on a page, so that a page holds all that a mixture of sizes brings; and a file
+of less than three slots would pay dearly for padding. `benchmarks/retention.py` is
+where the rule comes from.
 Pure: arithmetic only.
 """
 
@@ -16,8 +22,13 @@ from dataclasses import dataclass
 MAX_FILE_BYTES = 50 * 1024 * 1024
 
 SLOT_BYTES = 512 * 1024  # memcached's slab_chunk_max by default
-CHUNK_BYTES = SLOT_BYTES - 1024  # what fits in a slot with the item header and any key of ours
-PAD_ABOVE_BYTES = 128 * 1024  # below, padding to a slot would cost more than it saves
+ITEM_OVERHEAD_BYTES = 1024  # more than an item's header and any key of ours
+CHUNK_BYTES = SLOT_BYTES - ITEM_OVERHEAD_BYTES
+MAX_CHUNK_BYTES = 1024 * 1024 - ITEM_OVERHEAD_BYTES  # a page; larger slots bring nothing
+MIN_CHUNK_BYTES = 8 * 1024  # a file of smaller chunks would have too long a manifest
+
+SMALL_REST_BYTES = 157 * 1024  # with its header, in a slot of 161,720 bytes: six to a page
+FEW_SLOTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,32 @@ class Layout:
             start += length
 
 
-def lay_out(size: int) -> Layout:
-    """The layout of a file of `size` bytes."""
-    padded = size > PAD_ABOVE_BYTES
-    return Layout(size, CHUNK_BYTES, -size % CHUNK_BYTES if padded else 0)
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How files are laid out.
+
+    Attributes:
+        chunk_size: the number of bytes that fill a slot.
+        compact: never pad. Saves memory where all files have much the same size; in a
+            mixture, files are lost early.
+    """
+
+    chunk_size: int = CHUNK_BYTES
+    compact: bool = False
+
+    def lay_out(self, size: int) -> Layout:
+        """The layout of a file of `size` bytes."""
+        slots, rest = divmod(size, self.chunk_size)
+        natural = self.compact or (rest <= SMALL_REST_BYTES and slots < FEW_SLOTS)
+        return Layout(size, self.chunk_size, 0 if natural else -size % self.chunk_size)
+
+
+def chunk_bytes(slab_chunk_max: int, item_size_max: int) -> int:
+    """The number of bytes of a file that fill the largest slot of a memcached.
+
+    Args:
+        slab_chunk_max: the largest slot, in bytes (`stats settings`).
+        item_size_max: the largest item, in bytes (`-I`).
+    """
+    largest = min(slab_chunk_max, item_size_max) - ITEM_OVERHEAD_BYTES
+    return max(MIN_CHUNK_BYTES, min(largest, MAX_CHUNK_BYTES))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 Buffer = bytes | bytearray | memoryview
 
+EXPIRE_AT_ONCE = -1  # an exptime in the past: memcached stores the item, and it is gone
 MAX_VALUE_BYTES = 1024**3  # memcached's largest item size (-I)
 
 # memcached has read the value and thrown it away: the connection is still in step.

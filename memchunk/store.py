@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Literal
 
 from memchunk.amend import Amender
 from memchunk.backend import Backend, check_addresses
@@ -35,6 +36,7 @@ def connect(
     servers: str | Sequence[str],
     *,
     namespace: str = "mc1",
+    layout: Literal["steady", "compact"] = "steady",
     timeout: float = 5.0,
     connect_timeout: float = 2.0,
 ) -> Store:
@@ -44,16 +46,21 @@ def connect(
         servers: `"host:port"`, `"[v6]:port"`, `"unix:/path"`, or a list of such.
         namespace: what all keys begin with; stores with different ones share a
             memcached without seeing each other. 1 to 64 of `A-Z a-z 0-9 . _ -`.
+        layout: `"steady"` keeps files of all sizes about equally long in a full memcached;
+            `"compact"` saves memory where all files have much the same size, between 160
+            and 500 KB say, at the price of early losses in a mixture.
         timeout: the longest wait for memcached to take or give bytes, in seconds.
         connect_timeout: the longest wait for a connection, in seconds.
 
-    Raises `ValueError` for an address or a namespace that cannot be.
+    Raises `ValueError` for an address, a namespace or a layout that cannot be.
     """
     addresses = [servers] if isinstance(servers, str) else list(servers)
     check_addresses(addresses)
     check_namespace(namespace)
+    if layout not in ("steady", "compact"):
+        raise ValueError(f"a layout is 'steady' or 'compact', not {layout!r}")
     backend = Backend(addresses, namespace, timeout=timeout, connect_timeout=connect_timeout)
-    return Store(backend)
+    return Store(backend, compact=layout == "compact")
 
 
 class Store:
@@ -63,12 +70,12 @@ class Store:
     cannot be reached or does not answer in time.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, compact: bool = False) -> None:
         self._backend = backend
         self._index = Index(backend)
         self._reader = Reader(backend, self._index)
         self._amender = Amender(backend, self._index, self._reader)
-        self._writer = Writer(backend, self._index, self._reader, self._amender)
+        self._writer = Writer(backend, self._index, self._reader, self._amender, compact=compact)
 
     def put(
         self,

@@ -28,16 +28,16 @@ from memchunk.errors import (
 )
 from memchunk.expiry import DRAFT_SECONDS, chunk_exptime, expiry
 from memchunk.index import Entry, Index, already_exists, changed, stands
-from memchunk.layout import CHUNK_BYTES, lay_out
+from memchunk.layout import MAX_CHUNK_BYTES, Rule
 from memchunk.manifest import FileInfo, Manifest
 from memchunk.protocol import Command, Reply
 from memchunk.reader import Reader
 from memchunk.sources import Blocks, Memory
 
 CHUNKS_IN_FLIGHT = 3  # sent while the reply to the oldest is still on its way
-WRITE_BUFFER_BYTES = (CHUNKS_IN_FLIGHT + 1) * CHUNK_BYTES  # the most a put holds of a stream
+WRITE_BUFFER_BYTES = (CHUNKS_IN_FLIGHT + 1) * MAX_CHUNK_BYTES  # the most a put holds of a stream
 MAX_COMMITS = 100
-ZEROS = memoryview(bytes(CHUNK_BYTES))
+ZEROS = memoryview(bytes(MAX_CHUNK_BYTES))
 
 Progress = Callable[[int, int | None], object]
 
@@ -59,7 +59,8 @@ class Order:
 class Draft:
     """The chunks of a write that has no manifest yet."""
 
-    generation: str = field(default_factory=lambda: secrets.token_hex(16))
+    rule: Rule
+    generation: str
     size: int = 0
     crc32s: list[int] = field(default_factory=list)
     sha256: str = ""
@@ -69,7 +70,7 @@ class Draft:
         return Manifest(
             name=order.name,
             sha256=self.sha256,
-            layout=lay_out(self.size),
+            layout=self.rule.lay_out(self.size),
             generation=self.generation,
             content_type=order.content_type,
             created_ms=int(now * 1000),
@@ -81,16 +82,25 @@ class Draft:
 class Writer:
     """Writes the files of an index."""
 
-    def __init__(self, backend: Backend, index: Index, reader: Reader, amender: Amender) -> None:
+    def __init__(
+        self, backend: Backend, index: Index, reader: Reader, amender: Amender, *, compact: bool
+    ) -> None:
         self._backend = backend
         self._index = index
         self._reader = reader
         self._amender = amender
+        self._compact = compact
+
+    def _draft(self) -> Draft:
+        """A draft of a new generation, cut to fit the server that will hold it."""
+        generation = secrets.token_hex(16)
+        chunk_size = self._backend.server_of_chunks(generation).chunk_bytes
+        return Draft(Rule(chunk_size, self._compact), generation)
 
     def write(self, order: Order, blocks: Blocks) -> FileInfo:
         """Store a file as ordered. Raises what `Store.put` names, and what the source raises."""
         self._backend.free_what_is_left()
-        draft = Draft()
+        draft = self._draft()
         try:
             seen = self._send(order, blocks, draft)
             if order.sha256 is not None and order.sha256 != draft.sha256:
@@ -119,10 +129,11 @@ class Writer:
         Bytes in memory that make one chunk go in the same round trip as the question
         what stands there; a stream is not touched before the answer.
         """
-        if isinstance(blocks, Memory) and blocks.size is not None and blocks.size <= CHUNK_BYTES:
+        chunk_size = draft.rule.chunk_size
+        if isinstance(blocks, Memory) and blocks.size is not None and blocks.size <= chunk_size:
             with Sha256() as sha256:
                 commands = [
-                    self._chunk(draft, block, sha256) for block in blocks.blocks(CHUNK_BYTES)
+                    self._chunk(draft, block, sha256) for block in blocks.blocks(chunk_size)
                 ]
                 seen, replies = self._index.look(order.name, beside=commands)
                 draft.sha256 = sha256.hexdigest()
@@ -148,7 +159,7 @@ class Writer:
         ):
             under_way: deque[Command] = deque()
             try:
-                for block in blocks.blocks(CHUNK_BYTES):
+                for block in blocks.blocks(draft.rule.chunk_size):
                     command = self._chunk(draft, block, sha256)
                     connection.send(command)
                     under_way.append(command)
@@ -168,7 +179,9 @@ class Writer:
         index = len(draft.crc32s)
         draft.size += len(block)
         draft.crc32s.append(zlib.crc32(block))
-        padding = lay_out(draft.size).padding if len(block) < CHUNK_BYTES else 0
+        # a block that does not fill a chunk is the last
+        is_last = len(block) < draft.rule.chunk_size
+        padding = draft.rule.lay_out(draft.size).padding if is_last else 0
         [key] = self._backend.chunk_keys(draft.generation, [index])
         return protocol.store(
             "set", key, DRAFT_SECONDS, block, *([ZEROS[:padding]] if padding else [])

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from memchunk import CorruptError
 from memchunk.expiry import LATEST_SECOND
-from memchunk.layout import MAX_FILE_BYTES, Layout, lay_out
+from memchunk.layout import MAX_FILE_BYTES, Layout, Rule
 from memchunk.manifest import (
     MAX_MANIFEST_BYTES,
     Manifest,
@@ -25,7 +25,7 @@ NAME = "reports/q3.pdf"
 EXAMPLE = Manifest(
     name=NAME,
     sha256="ab" * 32,
-    layout=lay_out(1_000_000),
+    layout=Rule().lay_out(1_000_000),
     generation="0123456789abcdef" * 2,
     content_type="application/pdf",
     created_ms=1_790_000_000_123,
@@ -63,7 +63,7 @@ def fields(**changes: Any) -> dict[str, Any]:
 def test_what_is_encoded_is_decoded(
     name: str, size: int, expires: int | None, data: st.DataObject
 ) -> None:
-    layout = lay_out(size)
+    layout = Rule().lay_out(size)
     crc32s = data.draw(
         st.lists(
             st.integers(0, 2**32 - 1),

@@ -245,8 +245,8 @@ def test_a_file_larger_than_the_cache_is_full_and_not_stored(
 def test_items_larger_than_memcached_allows_are_full(
     start_memcached: Callable[..., LocalMemcached],
 ) -> None:
-    server = start_memcached("-I", "64k", "-o", "slab_chunk_max=32768")
-    with memchunk.connect(server.address) as store, pytest.raises(StorageFullError):
+    server = start_memcached("-I", "4k", "-o", "slab_chunk_max=2048")
+    with memchunk.connect(server.address) as store, pytest.raises(StorageFullError, match="-I"):
         store.put("f", bytes(SIZE))
 
 

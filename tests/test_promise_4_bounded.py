@@ -170,7 +170,7 @@ def test_a_small_file_is_two_round_trips_and_no_thread(
         Relay(memcached_address) as relay,
         memchunk.connect(relay.address, namespace=namespace) as store,
     ):
-        store.check()
+        store.put("once", b"asks for the server's settings")
         relay.commands.clear()
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", no_thread)

@@ -27,8 +27,9 @@ from memchunk import (
     NotFoundError,
     Store,
 )
-from memchunk.layout import CHUNK_BYTES, PAD_ABOVE_BYTES
+from memchunk.layout import CHUNK_BYTES, FEW_SLOTS, SMALL_REST_BYTES
 from tests.items import Items
+from tests.relay import Relay
 from tests.servers import LocalMemcached
 from tests.together import together
 
@@ -36,12 +37,14 @@ SIZES = [
     0,
     1,
     4096,
-    PAD_ABOVE_BYTES,
-    PAD_ABOVE_BYTES + 1,
+    SMALL_REST_BYTES,
+    SMALL_REST_BYTES + 1,
     CHUNK_BYTES - 1,
     CHUNK_BYTES,
     CHUNK_BYTES + 1,
     2 * CHUNK_BYTES,
+    FEW_SLOTS * CHUNK_BYTES - 1,
+    FEW_SLOTS * CHUNK_BYTES + 1,
     7_654_321,
     MAX_FILE_BYTES,
 ]
@@ -378,6 +381,49 @@ def test_connect_by_unix_socket_and_by_name(
 def test_addresses_that_cannot_be(servers: object) -> None:
     with pytest.raises((ValueError, TypeError)):
         memchunk.connect(servers)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "chunk_size"),
+    [
+        (["-o", "slab_chunk_max=1048576"], 1_047_552),
+        (["-I", "8m"], 523_264),
+        (["-I", "128k", "-o", "slab_chunk_max=65536"], 64_512),
+        (["-I", "64k", "-o", "slab_chunk_max=8192"], 8_192),
+    ],
+    ids=str,
+)
+def test_chunks_are_cut_to_fit_the_server(
+    start_memcached: Callable[..., LocalMemcached], options: list[str], chunk_size: int
+) -> None:
+    server = start_memcached("-m", "200", *options)
+    with memchunk.connect(server.address) as store:
+        for size in (3_000_000, MAX_FILE_BYTES):
+            content = os.urandom(size)
+            assert store.put("f", content, replace=True).chunk_size == chunk_size
+            assert store.get("f") == content
+
+
+def test_a_server_that_does_not_tell_its_settings(memcached_address: str, namespace: str) -> None:
+    for refuse in (Relay.error_on, Relay.hang_up_on):
+        with (
+            Relay(memcached_address) as relay,
+            memchunk.connect(relay.address, namespace=namespace) as store,
+        ):
+            refuse(relay, b"stats")
+            assert store.put("f", bytes(600_000), replace=True).chunk_size == CHUNK_BYTES
+            assert store.put("f", bytes(600_000), replace=True).chunk_size == CHUNK_BYTES
+            assert relay.commands["stats"] == 1
+
+
+def test_layouts(memcached_address: str, namespace: str, items: Items) -> None:
+    for layout, stored in (("steady", CHUNK_BYTES), ("compact", 300_000)):
+        with memchunk.connect(memcached_address, namespace=namespace, layout=layout) as store:  # type: ignore[arg-type]
+            store.put("f", bytes(300_000), replace=True)
+            assert len(items.chunk("f", 0)) == stored
+            assert store.get("f") == store.open("f").read() == bytes(300_000)
+    with pytest.raises(ValueError, match="layout"):
+        memchunk.connect(memcached_address, layout="other")  # type: ignore[arg-type]
 
 
 def test_namespaces_do_not_see_each_other(memcached_address: str, namespace: str) -> None:
