@@ -20,9 +20,7 @@ from typing import Any
 DOCS = Path(__file__).parent.parent / "docs" / "benchmarks"
 
 
-def take_turns(
-    contestants: Mapping[str, Callable[[], object]], *, rounds: int
-) -> dict[str, float]:
+def take_turns(contestants: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
     """The median time of each contestant, in seconds, over `rounds` rounds after a first one."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
@@ -64,15 +62,18 @@ def bars(
     name: str, title: str, unit: str, groups: Mapping[str, Mapping[str, float]], *, note: str = ""
 ) -> None:
     """Draw `docs/benchmarks/NAME.svg`: a panel for each group, a bar for each contestant."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = name  # the same figures make the same file
-    from matplotlib import pyplot
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = name  # the same figures make the same file
+    from matplotlib import pyplot as plt
 
-    figure, panels = pyplot.subplots(
-        len(groups), 1, figsize=(8, 0.9 + 0.36 * sum(map(len, groups.values())) + 0.5 * len(groups)),
-        height_ratios=[len(each) + 1 for each in groups.values()], squeeze=False,
+    figure, panels = plt.subplots(
+        len(groups),
+        1,
+        figsize=(8, 0.9 + 0.36 * sum(map(len, groups.values())) + 0.5 * len(groups)),
+        height_ratios=[len(each) + 1 for each in groups.values()],
+        squeeze=False,
     )
     for panel, (heading, each) in zip(panels[:, 0], groups.items(), strict=True):
         labels, values = list(each), list(each.values())
@@ -89,4 +90,4 @@ def bars(
     figure.tight_layout(rect=(0, 0.03, 1, 1))
     DOCS.mkdir(parents=True, exist_ok=True)
     figure.savefig(DOCS / f"{name}.svg", metadata={"Date": None})
-    pyplot.close(figure)
+    plt.close(figure)

@@ -6,11 +6,11 @@ comes: a chunk of odd size lands in a class of few pages, and is evicted long be
 its file is old. Chunks that fill the largest slot (512 KiB by default) share one
 class, which owns nearly all the memory, and age together.
 
-So a file is cut into whole slots. What is left over is padded with zeros to a slot of
-its own, unless the file is small and so is the rest: of slots up to 158 KiB at least
-six go on a page, so that a page holds all that a mixture of sizes brings; and a file
-of less than three slots would pay dearly for padding. `benchmarks/retention.py` is
-where the rule comes from.
+So a file is cut into whole slots, and what is left over is padded with zeros to a slot
+of its own. For a file of less than three slots that would be dear: there a small rest
+is padded to a small slot, of which six go on a page, so that few pages hold what a
+mixture of sizes brings. A file that is itself no larger than that stays as it is.
+`benchmarks/retention.py` is where the rule comes from.
 Pure: arithmetic only.
 """
 
@@ -95,8 +95,14 @@ class Rule:
     def lay_out(self, size: int) -> Layout:
         """The layout of a file of `size` bytes."""
         slots, rest = divmod(size, self.chunk_size)
-        natural = self.compact or (rest <= SMALL_REST_BYTES and slots < FEW_SLOTS)
-        return Layout(size, self.chunk_size, 0 if natural else -size % self.chunk_size)
+        small = min(SMALL_REST_BYTES, self.chunk_size)
+        if self.compact or not rest or (slots == 0 and rest <= small):
+            padding = 0
+        elif slots < FEW_SLOTS and rest <= small:
+            padding = small - rest
+        else:
+            padding = self.chunk_size - rest
+        return Layout(size, self.chunk_size, padding)
 
 
 def chunk_bytes(slab_chunk_max: int, item_size_max: int) -> int:

@@ -39,13 +39,20 @@ def test_the_chunks_hold_each_byte_once(size: int, rule: Rule) -> None:
 
 
 @given(SIZES)
-def test_every_chunk_fills_a_slot_or_is_the_small_rest_of_a_small_file(size: int) -> None:
-    *slots, last = stored(Rule().lay_out(size)) or [CHUNK_BYTES]
-    assert set(slots) <= {CHUNK_BYTES}
-    if size > FEW_SLOTS * CHUNK_BYTES:
-        assert last == CHUNK_BYTES
+def test_every_chunk_fills_a_slot_but_that_of_a_small_file(size: int) -> None:
+    items = stored(Rule().lay_out(size))
+    if size <= SMALL_REST_BYTES:
+        assert sum(items) == size
+    elif size > FEW_SLOTS * CHUNK_BYTES:
+        assert set(items) == {CHUNK_BYTES}
     else:
-        assert last == CHUNK_BYTES or last <= SMALL_REST_BYTES
+        assert set(items[:-1]) <= {CHUNK_BYTES}
+        assert items[-1] in (SMALL_REST_BYTES, CHUNK_BYTES)
+
+
+@given(SIZES)
+def test_padding_costs_at_most_two_thirds_of_a_file(size: int) -> None:
+    assert sum(stored(Rule().lay_out(size))) <= max(CHUNK_BYTES, 1.7 * size)
 
 
 @given(SIZES)
