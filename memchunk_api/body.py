@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,7 +22,8 @@ from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from memchunk import MAX_FILE_BYTES, DigestMismatchError, TooLargeError
 from memchunk.manifest import check_content_type
 from memchunk_api import digests
-from memchunk_api.connection import PacedSocket
+from memchunk_api.buffers import SMALL_BYTES
+from memchunk_api.connection import LengthBody, PacedSocket
 
 # What may surround the file in a multipart body: boundaries, headers, other fields.
 FORM_OVERHEAD_BYTES = 64 * 1024
@@ -52,6 +53,7 @@ class Upload:
         filename: the last segment of the name the client has for it, or None.
         content_type: what the client says it is; None where it does not say.
         sha256: the announced digest in hex, for the library to verify, or None.
+        is_small: it is small, and the client waits for no word of ours to send it.
     """
 
     source: Source
@@ -59,6 +61,7 @@ class Upload:
     filename: str | None = None
     content_type: str | None = None
     sha256: str | None = None
+    is_small: bool = False
 
 
 def receive(req: falcon.Request, *, patience: float) -> Upload:
@@ -78,19 +81,19 @@ def receive(req: falcon.Request, *, patience: float) -> Upload:
     limit = MAX_FILE_BYTES + (FORM_OVERHEAD_BYTES if is_form else 0)
     if length is not None and length > limit:
         raise TooLargeError(f"a file has at most {MAX_FILE_BYTES} bytes (50 MiB), not {length}")
+    is_small = length is not None and length <= SMALL_BYTES and "HTTP_EXPECT" not in req.env
     if is_form:
         body = Body(req, length, patience=patience, limit=limit, announced=announced)
         form = FormFile(body, str(content_type))
-        return Upload(form, length, form.filename, form.content_type)
+        return Upload(form, length, form.filename, form.content_type, is_small=is_small)
     if content_type is not None and _essence(content_type) == _MEANS_UNKNOWN:
         content_type = None
     # The library hashes with sha256 in any case; other digests are verified here.
     sha256 = next((digest for name, digest in announced if name == "sha-256"), None)
     others = [pair for pair in announced if pair != ("sha-256", sha256)]
     body = Body(req, length, patience=patience, limit=limit, announced=others)
-    return Upload(
-        body, length, content_type=content_type, sha256=sha256.hex() if sha256 is not None else None
-    )
+    hexdigest = sha256.hex() if sha256 is not None else None
+    return Upload(body, length, None, content_type, hexdigest, is_small)
 
 
 class Body:
@@ -128,17 +131,34 @@ class Body:
             TooLargeError: more than any file, or form with a file, may have.
             DigestMismatchError: it ended, and is not what was announced.
         """
-        if not self._begun:
-            self._begin()
+        data: bytes = self._receive(self._stream.read, min(size, self._most()))
+        self._take(data, asked=size)
+        return data
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill some of `buffer`; 0 after the last byte. Not to be mixed with `read`."""
+        size = min(len(buffer), self._most())
+        if isinstance(self._stream, LengthBody):
+            count: int = self._receive(self._stream.readinto, buffer[:size])
+        else:
+            data = self._receive(self._stream.read, size)
+            count = len(data)
+            buffer[:count] = data
+        self._take(buffer[:count], asked=size)
+        return count
+
+    def _most(self) -> int:
         # One byte beyond the limit, to tell a body that ends there from one that goes on.
-        data = self._receive(min(size, self._limit + 1 - self._received))
+        return self._limit + 1 - self._received
+
+    def _take(self, data: bytes | memoryview, *, asked: int) -> None:
+        """Count and hash what came; look whether all is right where that is nothing."""
         self._received += len(data)
         if self._received > self._limit:
             raise TooLargeError(f"a file has at most {MAX_FILE_BYTES} bytes (50 MiB)")
         self._verifier.update(data)
-        if not data and size > 0:
+        if not data and asked > 0:
             self._end()
-        return data
 
     def _begin(self) -> None:
         self._begun = True
@@ -148,9 +168,11 @@ class Body:
                 # gunicorn left it to us, see connection.PacedRequest.
                 self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _receive(self, size: int) -> bytes:
+    def _receive(self, receive: Callable[[Any], Any], wanted: Any) -> Any:
+        if not self._begun:
+            self._begin()
         try:
-            return bytes(self._stream.read(size))
+            return receive(wanted)
         except TimeoutError:
             raise falcon.HTTPError(
                 falcon.HTTP_408,

@@ -21,6 +21,10 @@ MIB = 1024 * 1024
 REUSED_FROM_BYTES = MIB
 IDLE_BUFFERS = 2
 
+# What any thread may hold beside, uncounted: for files up to this size, to count them
+# would take longer than to copy them.
+SMALL_BYTES = 64 * 1024
+
 # How long a request may stand in the queue. Longer than a 50 MiB file takes on
 # a busy machine, shorter than clients wait for an answer.
 WAIT_SECONDS = 3.0

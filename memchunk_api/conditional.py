@@ -18,6 +18,9 @@ _ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _LIST_GAP = re.compile(r"[ \t]*(?:,[ \t]*)*")
 _RANGE_SPEC = re.compile(r"([0-9]+)-([0-9]*)|-([0-9]+)")
 
+# What `Preconditions.parse` looks at.
+CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+
 # No file has a position of more digits; a longer number is merely "past the end".
 _MOST_DIGITS = 18
 

@@ -2,7 +2,8 @@
 
 gunicorn's threads read and write without any deadline; `PacedSocket` gives them
 one, and `Worker` hands it to them and turns gunicorn's own errors into problem
-documents. The only module beside `server.py` that knows how gunicorn works inside.
+documents. `LengthBody` is how a body gets into memory of ours without a copy. The
+only module beside `server.py` that knows how gunicorn works inside.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ from __future__ import annotations
 import errno
 import json
 import socket
+import struct
 import time
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
 from gunicorn.http import errors as http_errors  # type: ignore[import-untyped]
-from gunicorn.http.body import ChunkedReader  # type: ignore[import-untyped]
+from gunicorn.http.body import (  # type: ignore[import-untyped]
+    Body,
+    ChunkedReader,
+    LengthReader,
+)
 from gunicorn.http.message import Request  # type: ignore[import-untyped]
 from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
@@ -29,6 +35,10 @@ LEAST_BYTES_PER_SECOND = 16 * 1024
 
 HEADER_PATIENCE_SECONDS = 30.0
 SEND_PATIENCE_SECONDS = 30.0
+
+# How long a thread waits for the next request on its connection before it leaves that
+# to gunicorn.
+NEXT_PATIENCE_SECONDS = 0.002
 
 # After an answer that comes before the body was read, the rest of it is read and
 # thrown away for this long, so that the client gets to see the answer rather
@@ -56,13 +66,31 @@ class PacedSocket(socket.socket):
     also when fewer than `LEAST_BYTES_PER_SECOND` came on average, the first
     `patience` seconds not counted. Its errno says that the connection is gone,
     because that is how gunicorn treats it: no answer, no traceback.
+
+    It is the kernel that keeps the time. Python's own timeouts take a system call more
+    for each transfer, and gunicorn sets some ten of them per request; every one lets
+    go of the interpreter lock, which under load takes far longer than the call.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         """Take over `connection`, which is dead from here on."""
         family, kind, proto = connection.family, connection.type, connection.proto
         super().__init__(family, kind, proto, fileno=connection.detach())
+        super().settimeout(None)
+        self._limit: float | None = None
         self.expect(HEADER_PATIENCE_SECONDS)
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        """Let no transfer take longer than this either."""
+        self._limit = seconds
+
+    def setblocking(self, flag: bool, /) -> None:  # noqa: FBT001 - as gunicorn calls it
+        """Take the limit away, or let nothing wait (longer than the kernel's clock ticks)."""
+        self._limit = None if flag else 0.0
+
+    def gettimeout(self) -> float | None:
+        """The limit that was set."""
+        return self._limit
 
     def expect(self, patience: float) -> None:
         """Start counting anew: the client is to send something now."""
@@ -70,35 +98,93 @@ class PacedSocket(socket.socket):
         self._waited = 0.0
         self._received = 0
 
+    def has_more(self, seconds: float) -> bool:
+        """Whether within `seconds` there is something to receive, be it the end."""
+        self._allow(socket.SO_RCVTIMEO, seconds)
+        try:
+            super().recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a connection that is broken: who reads from it finds out
+        return True
+
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Receive; see the class for what ends the waiting."""
-        earned = self._patience + self._received / LEAST_BYTES_PER_SECOND
-        remaining = min(earned - self._waited, self._patience)
-        if remaining <= 0:  # also where there is something to read: it came too late
-            raise _too_slow()
-        started = time.monotonic()
-        data: bytes = self._within(remaining, super().recv, size, flags)
-        # Only what was spent in here: a memcached that dawdles is not the client's fault.
-        self._waited += time.monotonic() - started
-        self._received += len(data)
+        started = self._allow_to_receive()
+        try:
+            data = super().recv(size, flags)
+        except BlockingIOError:
+            raise _too_slow() from None
+        self._count(started, len(data))
         return data
+
+    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0, /) -> int:
+        """Receive into `buffer`; see the class for what ends the waiting."""
+        started = self._allow_to_receive()
+        try:
+            count = super().recv_into(buffer, size, flags)
+        except BlockingIOError:
+            raise _too_slow() from None
+        self._count(started, count)
+        return count
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Send all of `data`, at `LEAST_BYTES_PER_SECOND` after a first patience."""
-        allowed = SEND_PATIENCE_SECONDS + len(data) / LEAST_BYTES_PER_SECOND
-        self._within(allowed, super().sendall, data, flags)
+        remaining = SEND_PATIENCE_SECONDS + len(data) / LEAST_BYTES_PER_SECOND
+        deadline = time.monotonic() + remaining
+        left = memoryview(data)
+        while left:
+            self._allow(socket.SO_SNDTIMEO, remaining)
+            try:
+                left = left[super().send(left, flags) :]
+            except BlockingIOError:
+                raise _too_slow() from None
+            remaining = deadline - time.monotonic()
 
-    def _within(self, seconds: float, call: Any, *args: Any) -> Any:
-        set_by_gunicorn = self.gettimeout()
-        if set_by_gunicorn is not None:
-            seconds = min(seconds, set_by_gunicorn)
-        try:
-            self.settimeout(seconds)
-            return call(*args)
-        except TimeoutError:
-            raise _too_slow() from None
-        finally:
-            self.settimeout(set_by_gunicorn)
+    def _allow_to_receive(self) -> float:
+        """Set how long the client may take now, and return when that began."""
+        earned = self._patience + self._received / LEAST_BYTES_PER_SECOND
+        self._allow(socket.SO_RCVTIMEO, min(earned - self._waited, self._patience))
+        return time.monotonic()
+
+    def _count(self, started: float, received: int) -> None:
+        # Only what was spent in here: a memcached that dawdles is not the client's fault.
+        self._waited += time.monotonic() - started
+        self._received += received
+
+    def _allow(self, option: int, seconds: float) -> None:
+        if seconds <= 0:  # also where something could be moved: it comes too late
+            raise _too_slow()
+        if self._limit is not None:
+            seconds = min(seconds, self._limit)
+        # To the kernel 0 means for ever.
+        whole, part = divmod(max(int(seconds * 1_000_000), 1), 1_000_000)
+        self.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, part))
+
+
+class LengthBody(Body):  # type: ignore[misc]
+    """The body of a request with a Content-Length, which can be read into a buffer.
+
+    gunicorn's own `read` copies every byte four times. After `readinto`, it is not to be
+    called, but by gunicorn at the body's end.
+    """
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill some of `buffer`; 0 at the end of the body, or of the connection."""
+        reader = self.reader
+        target = buffer[: reader.length]
+        held = reader.unreader.take_buffered()
+        if held:
+            # What came along with the headers, and perhaps with it the next request.
+            count = min(len(held), len(target))
+            target[:count] = held[:count]
+            if count < len(held):
+                reader.unreader.unread(held[count:])
+        else:
+            count = reader.unreader.sock.recv_into(target) if target else 0
+        reader.length -= count
+        return count
 
 
 class PacedRequest(Request):  # type: ignore[misc]
@@ -108,12 +194,21 @@ class PacedRequest(Request):  # type: ignore[misc]
     close it all the same, perhaps under the client's next request.
     """
 
+    body: Body
+
     def __init__(self, *args: Any) -> None:
         """Read the request's headers."""
         super().__init__(*args)
         # gunicorn would send `100 Continue` before the application runs, and so ask
         # for a body that is refused a moment later. `body.py` sends it, if at all.
         self._expected_100_continue = False
+
+    def set_body_reader(self) -> None:
+        """Find out how the body is framed."""
+        super().set_body_reader()
+        reader = self.body.reader
+        if isinstance(reader, LengthReader):
+            self.body = LengthBody(reader)
 
     def should_close(self) -> bool:
         """Whether this is the last request on its connection, as far as it is known now."""
@@ -139,9 +234,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
-        """Read and answer one request, in a thread of the pool."""
-        conn.sock.expect(HEADER_PATIENCE_SECONDS)
-        keep = super().handle(conn)
+        """Read and answer a request, and those that follow at once, in a thread of the pool."""
+        while True:
+            conn.sock.expect(HEADER_PATIENCE_SECONDS)
+            keep = super().handle(conn)
+            # To give the connection back, and to get it again, takes gunicorn longer than
+            # to read and answer a small request.
+            others_wait = not self.tpool._work_queue.empty()
+            if keep is not True or others_wait or not conn.sock.has_more(NEXT_PATIENCE_SECONDS):
+                break
         if keep is False:
             _linger(conn.sock)
         return keep

@@ -9,6 +9,7 @@ import mimetypes
 import re
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 from memchunk import FileInfo
@@ -16,6 +17,9 @@ from memchunk_api import digests
 
 # RFC 5987 section 3.2.1: what stands unescaped in an extended value.
 _ATTR_CHARS = "!#$&+-.^_`|~"
+
+# The headers of files that are asked for again and again are made once.
+_remembered = lru_cache(1024)
 
 # RFC 3986 section 3.3: what stands unescaped in a path, beside letters and digits.
 _PATH_CHARS = "/!$&'()*+,;=:@-._~"
@@ -77,6 +81,7 @@ def representation(info: FileInfo, now: datetime) -> dict[str, str]:
     }
 
 
+@_remembered
 def disposition(name: str) -> str:
     """`attachment` with the name's last segment, in ASCII and in full (RFC 6266)."""
     filename = name.rpartition("/")[2]
@@ -84,9 +89,10 @@ def disposition(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe=_ATTR_CHARS)}"
 
 
+@_remembered
 def http_date(moment: datetime) -> str:
     """A moment in UTC as an HTTP date (RFC 9110 section 5.6.7)."""
-    return format_datetime(moment.replace(microsecond=0), usegmt=True)
+    return format_datetime(moment, usegmt=True)
 
 
 def invented_name(random_hex: str, content_type: str | None) -> str:

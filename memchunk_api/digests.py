@@ -61,7 +61,7 @@ class Verifier:
             name: hashlib.new(ALGORITHMS[name]) for name in {name for name, _ in self._expected}
         }
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         """Take the next bytes."""
         for running in self._hashes.values():
             running.update(data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection
 from contextlib import suppress
+from functools import partial
 
 import falcon
 
@@ -23,7 +24,7 @@ from memchunk import (
 )
 from memchunk.names import check_name
 from memchunk_api import body, description, parameters
-from memchunk_api.buffers import Budget
+from memchunk_api.buffers import SMALL_BYTES, Budget
 from memchunk_api.conditional import Preconditions, Verdict
 from memchunk_api.downloads import Download, failed, preconditions, validators
 from memchunk_api.settings import Settings
@@ -51,20 +52,23 @@ class Writer:
         if_match: Collection[str] | None = None,
     ) -> FileInfo:
         """Store an upload, in as much memory as the budget has for it: see `Store.put`."""
-        seconds = parameters.lifetime(ttl, self._settings.default_ttl)
+        store = partial(
+            self._store.put,
+            name,
+            replace=replace,
+            if_match=if_match,
+            ttl=parameters.lifetime(ttl, self._settings.default_ttl),
+            content_type=upload.content_type,
+            sha256=upload.sha256,
+        )
+        if upload.is_small:
+            # In memory, it travels together with the question what stands under the name.
+            return store(b"".join(iter(lambda: upload.source.read(SMALL_BYTES), b"")))
         needed = WRITE_BUFFER_BYTES
         if upload.length is not None:
             needed = min(needed, upload.length)
         with self._budget.reserve(needed):
-            return self._store.put(
-                name,
-                upload.source,
-                replace=replace,
-                if_match=if_match,
-                ttl=seconds,
-                content_type=upload.content_type,
-                sha256=upload.sha256,
-            )
+            return store(upload.source)
 
 
 class Files:

@@ -1,0 +1,108 @@
+"""Connections: bytes go straight into and out of the server's buffers, and nobody is forgotten."""
+
+from __future__ import annotations
+
+import socket
+
+import httpx
+import pytest
+
+from memchunk_api.buffers import SMALL_BYTES
+from memchunk_api.connection import PacedSocket
+from memchunk_api.downloads import SEND_BYTES
+from tests.http.serving import Server, request
+
+SIZES = [SMALL_BYTES, SMALL_BYTES + 1, SMALL_BYTES + SEND_BYTES, 2 * SEND_BYTES + 12_345]
+
+
+def content(size: int) -> bytes:
+    """Bytes among which none can be lost or doubled unseen."""
+    return b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))[:size]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_byte_goes_in_and_out_on_one_connection(
+    http: httpx.Client, name: str, size: int
+) -> None:
+    for _ in range(2):  # where the first answer went wrong, the second would not be found
+        assert http.put(f"/files/{name}", content=content(size)).status_code in (200, 201)
+        found = http.get(f"/files/{name}")
+        assert found.content == content(size)
+        assert found.headers["Content-Length"] == str(size)
+        assert found.headers["Connection"] == "keep-alive"
+
+
+@pytest.mark.parametrize("size", [1, *SIZES])
+def test_what_follows_a_body_is_the_next_request(server: Server, name: str, size: int) -> None:
+    """Also where both arrive in pieces that end anywhere."""
+    sent = request("PUT", f"/files/{name}", f"Content-Length: {size}", body=content(size))
+    sent += request("GET", f"/files/{name}", "Connection: close")
+    with server.connect() as connection:
+        for start in range(0, len(sent), 99_991):
+            connection.sendall(sent[start : start + 99_991])
+        with connection.makefile("rb") as stream:
+            everything = stream.read()
+    assert everything.startswith(b"HTTP/1.1 201 ")
+    assert everything.endswith(b"\r\n\r\n" + content(size))
+
+
+def test_a_small_body_that_was_not_waited_for_is_followed_by_a_request(
+    server: Server, name: str
+) -> None:
+    """The client expects 100 Continue, and then sends everything at once all the same."""
+    sent = request("PUT", f"/files/{name}", "Content-Length: 3", "Expect: 100-continue")
+    sent += b"abc" + request("GET", f"/files/{name}", "Connection: close")
+    with server.connect() as connection:
+        connection.sendall(sent)
+        with connection.makefile("rb") as stream:
+            everything = stream.read()
+    assert b"HTTP/1.1 201 " in everything
+    assert everything.endswith(b"\r\n\r\nabc")
+
+
+def test_requests_sent_ahead_are_answered(server: Server) -> None:
+    ahead = request("GET", "/livez") * 3 + request("GET", "/livez", "Connection: close")
+    with server.connect() as connection:
+        connection.sendall(ahead)
+        with connection.makefile("rb") as stream:
+            assert stream.read().count(b"\r\n\r\nok\n") == 4
+
+
+def test_who_fills_a_buffer_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memchunk_api.connection.LEAST_BYTES_PER_SECOND", 10**9)
+    ours, theirs = socket.socketpair()
+    paced = PacedSocket(ours)
+    paced.expect(0.005)
+    received = 0
+    with theirs, paced:
+        theirs.sendall(b"x" * 100_000)
+        with pytest.raises(TimeoutError, match="too slow"):
+            while received < 100_000:
+                received += paced.recv_into(bytearray(1))
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.05])
+def test_a_limit_of_gunicorns_ends_the_waiting(limit: float) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, PacedSocket(ours) as paced:
+        paced.settimeout(limit)
+        assert paced.gettimeout() == limit
+        with pytest.raises(TimeoutError):
+            paced.recv(1)
+        with pytest.raises(TimeoutError):
+            paced.recv_into(bytearray(1))
+        paced.setblocking(True)
+        assert paced.gettimeout() is None
+        theirs.sendall(b"x")
+        assert paced.recv(1) == b"x"
+
+
+def test_whether_more_comes() -> None:
+    ours, theirs = socket.socketpair()
+    with PacedSocket(ours) as paced:
+        assert not paced.has_more(0.01)
+        theirs.sendall(b"x")
+        assert paced.has_more(0.01)
+        assert paced.recv(10) == b"x"  # it is still there
+        theirs.close()
+        assert paced.has_more(0.01)  # the end, for `recv` to find
