@@ -20,7 +20,7 @@ from memchunk.layout import Layout, Slice
 from memchunk.manifest import FileInfo, Manifest, UnknownVersionError
 from memchunk.protocol import Buffer
 
-CHUNKS_IN_FLIGHT = 4  # asked for before the oldest has come: the server never waits for us
+CHUNKS_IN_FLIGHT = 2  # the next is on its way while one is taken; more only crowd the caches
 MAX_RESTARTS = 100
 
 
