@@ -1,6 +1,6 @@
 # The workshop. Each target sets up what it needs: see .ci/bootstrap.
 
-.PHONY: help serve test lint format clean
+.PHONY: help serve test lint bench format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -19,6 +19,10 @@ lint: ## check style, format and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+
+bench: ## compare with peers, as in docs/performance.md (about 15 minutes)
+	@.ci/bootstrap bench
+	@for each in speed small http retention; do .venv/bin/python -m benchmarks.$$each || exit; done
 
 format: ## put the code in order
 	@.ci/bootstrap test

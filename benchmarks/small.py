@@ -1,0 +1,69 @@
+"""How many small files a second, beside plain values: `python -m benchmarks.small`.
+
+A put is two round trips (what stands there, and the chunk; the manifest), a get is two
+(the manifest; the chunk), where pymemcache's `set` and `get` of a bare value are one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+from pymemcache.client.base import Client
+
+import memchunk
+from benchmarks.lab import bars, save, take_turns
+from memchunk.embedded import Memcached
+
+COMMAND = "python -m benchmarks.small"
+ADDRESS = "127.0.0.1:21921"
+SIZE = 4096
+BATCH = 400
+ROUNDS = 15
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON and SVG."""
+    with Memcached(512, address=ADDRESS), memchunk.connect(ADDRESS) as store:
+        host, port = ADDRESS.split(":")
+        client = Client((host, int(port)), default_noreply=False, no_delay=True)
+        value = os.urandom(SIZE)
+        numbers = itertools.count()
+        store.put("kept", value)
+        client.set("kept", value)
+
+        def batch(act):  # type: ignore[no-untyped-def]
+            def run() -> None:
+                for _ in range(BATCH):
+                    act()
+
+            return run
+
+        times = take_turns(
+            {
+                "get: memchunk": batch(lambda: store.get("kept")),
+                "get: pymemcache, a bare value": batch(lambda: client.get("kept")),
+                "put: memchunk": batch(lambda: store.put(f"f{next(numbers)}", value)),
+                "put: pymemcache, a bare value": batch(
+                    lambda: client.set(f"v{next(numbers)}", value)
+                ),
+            },
+            rounds=ROUNDS,
+        )
+    rates = {name: BATCH / seconds for name, seconds in times.items()}
+    figures = {}
+    print(f"{'4 KiB':34}{'per second':>12}{'÷ pymemcache':>15}")
+    for name, rate in rates.items():
+        ratio = rate / rates[f"{name[:3]}: pymemcache, a bare value"]
+        figures[name] = {"per_second": round(rate), "to_pymemcache": round(ratio, 2)}
+        print(f"{name:34}{rate:12,.0f}{ratio:15.2f}")
+    save("small", COMMAND, figures)
+    groups = {
+        heading: {n.removeprefix(prefix): r for n, r in rates.items() if n.startswith(prefix)}
+        for heading, prefix in (("storing", "put: "), ("reading", "get: "))
+    }
+    bars("small", "Files of 4 KiB", "per second, more is better", groups)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""How fast 50 MiB move, beside sha256 alone and other clients: `python -m benchmarks.speed`.
+
+Whatever verifies a transfer by sha256 takes at least as long as that; memchunk moves the
+bytes in its shadow. The peers cut the file into pieces of 1,000,000 bytes by hand, and
+hash it too. All over TCP on loopback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from pymemcache.client.base import Client
+
+import memchunk
+from benchmarks.lab import bars, save, take_turns
+from memchunk.embedded import Memcached
+
+COMMAND = "python -m benchmarks.speed"
+SIZE = 50 * 1024 * 1024
+PIECE = 1_000_000
+ROUNDS = 11
+ADDRESS, REDIS_PORT = "127.0.0.1:21911", 21912
+
+Acts = dict[str, Callable[[], object]]
+
+
+def pieces(content: bytes) -> list[tuple[str, bytes]]:
+    return [(f"p{i}", content[i : i + PIECE]) for i in range(0, len(content), PIECE)]
+
+
+def peer(
+    name: str, content: bytes, put: Callable[[str, bytes], object], get: Callable[[str], bytes]
+) -> Acts:
+    """A client that has only single values: what a program does with it by hand."""
+
+    def write() -> None:
+        hashlib.sha256(content)
+        for key, piece in pieces(content):
+            put(key, piece)
+
+    def read() -> None:
+        found = b"".join([get(key) for key, _ in pieces(content)])
+        assert hashlib.sha256(found).digest() == digest
+
+    digest = hashlib.sha256(content).digest()
+    return {f"put: {name}": write, f"get: {name}": read}
+
+
+def memchunk_acts(content: bytes, path: Path) -> Acts:
+    store = memchunk.connect(ADDRESS)
+    buffer = bytearray(SIZE)
+    store.put("kept", content)
+    return {
+        "put: memchunk put(bytes)": lambda: store.put("f", content, replace=True),
+        "put: memchunk put(path)": lambda: store.put("f", path, replace=True),
+        "get: memchunk read_into(buffer)": lambda: store.read_into("kept", buffer),
+        "get: memchunk get()": lambda: store.get("kept"),
+    }
+
+
+def redis_acts(content: bytes, stack: ExitStack) -> Acts:
+    import redis
+
+    server = subprocess.Popen(
+        ["redis-server", "--port", str(REDIS_PORT), "--bind", "127.0.0.1", "--save", ""],
+        stdout=subprocess.DEVNULL,
+    )
+    stack.callback(server.wait)
+    stack.callback(server.terminate)
+    client = redis.Redis(port=REDIS_PORT)
+    for _ in range(100):
+        try:
+            client.ping()
+            break
+        except redis.ConnectionError:
+            time.sleep(0.05)
+    return peer("redis-py with hiredis", content, client.set, client.get)  # type: ignore[arg-type]
+
+
+def contestants(content: bytes, path: Path, stack: ExitStack) -> Acts:
+    host, port = ADDRESS.split(":")
+    client = Client((host, int(port)), default_noreply=False, no_delay=True)
+    acts: Acts = {"sha256 alone": lambda: hashlib.sha256(content)}
+    acts |= memchunk_acts(content, path)
+    acts |= peer("pymemcache set/get loop", content, client.set, client.get)
+    try:
+        import pylibmc
+
+        other = pylibmc.Client([ADDRESS])
+        acts |= peer("pylibmc", content, other.set, other.get)
+    except ImportError:
+        print("missing: pylibmc (pip install pylibmc)", file=sys.stderr)
+    if shutil.which("redis-server"):
+        try:
+            acts |= redis_acts(content, stack)
+        except ImportError:
+            print("missing: redis-py (pip install 'redis[hiredis]')", file=sys.stderr)
+    else:
+        print("missing: redis-server", file=sys.stderr)
+    return acts
+
+
+def measure() -> dict[str, float]:
+    """Seconds of each contestant."""
+    with ExitStack() as stack:
+        stack.enter_context(Memcached(1024, address=ADDRESS))
+        shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        directory = stack.enter_context(tempfile.TemporaryDirectory(dir=shared))
+        path = Path(directory) / "content"
+        content = os.urandom(SIZE)
+        path.write_bytes(content)
+        return take_turns(contestants(content, path, stack), rounds=ROUNDS)
+
+
+def main() -> None:
+    """Measure, print a table, and write JSON and SVG."""
+    if len(sys.argv) > 1:  # the one figure that needs another environment
+        with Memcached(1024, address=ADDRESS):
+            acts = memchunk_acts(os.urandom(SIZE), Path())
+            content = os.urandom(SIZE)
+            only = {
+                "sha256 alone": lambda: hashlib.sha256(content),
+                "get()": acts["get: memchunk get()"],
+            }
+            times = take_turns(only, rounds=ROUNDS)
+            print(times["get()"] / times["sha256 alone"])
+        return
+    times = measure()
+    tuned = subprocess.run(
+        [sys.executable, "-m", "benchmarks.speed", "tuned"],
+        env={**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    sha256 = times["sha256 alone"]
+    times["get: memchunk get(), hugetlb=1"] = float(tuned.stdout) * sha256
+    figures = {}
+    print(f"{'50 MiB':44}{'ms':>8}{'÷ sha256':>10}{'ahead of pymemcache':>22}")
+    for name, seconds in sorted(times.items()):
+        rival = times.get(f"{name[:3]}: pymemcache set/get loop", seconds)
+        figures[name] = {
+            "ms": round(seconds * 1000, 1),
+            "to_sha256": round(seconds / sha256, 2),
+            "ahead_of_pymemcache": round(rival / seconds, 2),
+        }
+        ahead = f"{rival / seconds:.2f}" if ":" in name else ""
+        print(f"{name:44}{seconds * 1000:8.1f}{seconds / sha256:10.2f}{ahead:>22}")
+    save("speed", COMMAND, figures)
+    groups = {
+        heading: {
+            name.removeprefix(prefix): seconds * 1000
+            for name, seconds in times.items()
+            if name.startswith(prefix) or ":" not in name
+        }
+        for heading, prefix in (("storing it", "put: "), ("reading it", "get: "))
+    }
+    bars("speed", "A file of 50 MiB, hashed with sha256", "ms, less is better", groups)
+
+
+if __name__ == "__main__":
+    main()
