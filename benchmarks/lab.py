@@ -79,7 +79,8 @@ def bars(
         labels, values = list(each), list(each.values())
         colors = ["#2a6f97" if "memchunk" in label else "#b0b7bd" for label in labels]
         drawn = panel.barh(labels, values, color=colors)
-        panel.bar_label(drawn, fmt="{:,.3g}".format, padding=3, fontsize=8)
+        shown = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values]
+        panel.bar_label(drawn, shown, padding=3, fontsize=8)
         panel.set_title(heading, loc="left", fontsize=9)
         panel.invert_yaxis()
         panel.spines[["top", "right", "bottom"]].set_visible(False)

@@ -29,6 +29,7 @@ from memchunk.writer import CHUNKS_IN_FLIGHT, Order, Progress, Writer
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
+LayoutName = Literal["steady", "compact"]
 Allocate = Callable[[FileInfo], Buffer]
 
 
@@ -36,7 +37,7 @@ def connect(
     servers: str | Sequence[str],
     *,
     namespace: str = "mc1",
-    layout: Literal["steady", "compact"] = "steady",
+    layout: LayoutName = "steady",
     timeout: float = 5.0,
     connect_timeout: float = 2.0,
 ) -> Store:

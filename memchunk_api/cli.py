@@ -66,9 +66,10 @@ def main() -> None:
 def serve(**flags: str | None) -> None:
     """Serve files over HTTP, from a memcached of yours or a private one.
 
-    The environment may also set MEMCHUNK_NAMESPACE, MEMCHUNK_DEFAULT_TTL (seconds),
-    MEMCHUNK_TOKEN, MEMCHUNK_BUFFER_MEMORY (MiB per worker), MEMCHUNK_WORKERS,
-    MEMCHUNK_THREADS and MEMCHUNK_BODY_TIMEOUT (seconds).
+    The environment may also set MEMCHUNK_NAMESPACE, MEMCHUNK_LAYOUT (steady, or compact for
+    files of one size), MEMCHUNK_DEFAULT_TTL (seconds), MEMCHUNK_TOKEN,
+    MEMCHUNK_BUFFER_MEMORY (MiB per worker), MEMCHUNK_WORKERS, MEMCHUNK_THREADS and
+    MEMCHUNK_BODY_TIMEOUT (seconds).
     """
     given = {variable: value for variable, value in flags.items() if value is not None}
     try:

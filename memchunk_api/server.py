@@ -123,8 +123,8 @@ def _listen(settings: Settings) -> list[socket.socket]:
 
 def _connect(settings: Settings, servers: list[str]) -> memchunk.Store:
     if settings.namespace is None:
-        return memchunk.connect(servers)
-    return memchunk.connect(servers, namespace=settings.namespace)
+        return memchunk.connect(servers, layout=settings.layout)
+    return memchunk.connect(servers, namespace=settings.namespace, layout=settings.layout)
 
 
 def _greeting(settings: Settings, store: memchunk.Store, listeners: list[socket.socket]) -> str:

@@ -10,6 +10,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from memchunk.store import LayoutName
+
 MIB = 1024 * 1024
 
 # One GET holds its whole file, so a smaller budget could never serve the
@@ -51,6 +53,7 @@ class Settings:
         servers: memcached addresses; empty starts a private memcached.
         memory_mib: MiB for the private memcached.
         namespace: what every key starts with; None leaves the library's own.
+        layout: `"steady"` or `"compact"`: see `memchunk.connect`.
         default_ttl: seconds that a file is kept where the request does not say; None is for ever.
         token: the secret that requests must bring; None lets everyone in.
         buffer_bytes: bytes of file data that one worker process may hold at once.
@@ -65,6 +68,7 @@ class Settings:
     servers: tuple[str, ...] = ()
     memory_mib: int = 1024
     namespace: str | None = None
+    layout: LayoutName = "steady"
     default_ttl: int | None = None
     token: str | None = field(default=None, repr=False)
     buffer_bytes: int = 256 * MIB
@@ -93,6 +97,7 @@ class Settings:
                 "MEMCHUNK_MEMORY", default.memory_mib, least=LEAST_MEMCACHED_MIB, most=MIB
             ),
             namespace=read.text("MEMCHUNK_NAMESPACE"),
+            layout=read.layout("MEMCHUNK_LAYOUT"),
             default_ttl=read.integer("MEMCHUNK_DEFAULT_TTL", 0, least=0, most=LONGEST_TTL_SECONDS)
             or None,
             token=read.text("MEMCHUNK_TOKEN"),
@@ -138,6 +143,15 @@ class _Reader:
         raise SettingsError(
             f"{variable} must be a whole number from {least} to {most}, not {value[:40]!r}"
         )
+
+    def layout(self, variable: str) -> LayoutName:
+        match self.text(variable):
+            case None | "steady":
+                return "steady"
+            case "compact":
+                return "compact"
+            case other:
+                raise SettingsError(f"{variable} must be steady or compact, not {other[:40]!r}")
 
     def addresses(self, variable: str) -> tuple[str, ...]:
         parts = (part.strip() for part in (self.text(variable) or "").split(","))

@@ -17,6 +17,7 @@ import pytest
 
 from tests.http.conftest import NAMESPACE
 from tests.http.serving import Server, request
+from tests.items import Items
 
 
 def memchunk(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -305,3 +306,12 @@ def test_curl_too_large(server: Server, name: str, tmp_path: Path) -> None:
     for flags in [], ["-H", "Expect:"], ["-H", "Transfer-Encoding: chunked"]:
         said = curl("-w", "%{http_code}", *flags, "-T", str(huge), f"{server.url}/files/{name}")
         assert said.endswith("413")
+
+
+def test_the_layout_is_the_stores(
+    serve: Callable[..., Server], memcached_address: str, namespace: str, items: Items
+) -> None:
+    server = serve(SERVERS=memcached_address, NAMESPACE=namespace, LAYOUT="compact")
+    with server.client() as http:
+        assert http.put("/files/f", content=bytes(300_000)).status_code == 201
+    assert len(items.chunk("f", 0)) == 300_000

@@ -20,6 +20,7 @@ def test_every_variable_is_read() -> None:
             "MEMCHUNK_SERVERS": " a:1, unix:/b ,",
             "MEMCHUNK_MEMORY": "64",
             "MEMCHUNK_NAMESPACE": "ns",
+            "MEMCHUNK_LAYOUT": "compact",
             "MEMCHUNK_DEFAULT_TTL": "60",
             "MEMCHUNK_TOKEN": "secret",
             "MEMCHUNK_BUFFER_MEMORY": "100",
@@ -36,6 +37,7 @@ def test_every_variable_is_read() -> None:
         servers=("a:1", "unix:/b"),
         memory_mib=64,
         namespace="ns",
+        layout="compact",
         default_ttl=60,
         token="secret",
         buffer_bytes=100 * MIB,
@@ -67,6 +69,7 @@ def test_the_image_port_can_be_turned_off(value: str) -> None:
         ("THREADS", "many"),
         ("BODY_TIMEOUT", "0"),
         ("TOKEN", "a\nb"),
+        ("LAYOUT", "tight"),
     ],
 )
 def test_a_bad_value_is_told_in_one_line(variable: str, value: str) -> None:
