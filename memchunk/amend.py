@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace as changed_copy
 
 from memchunk.backend import Backend
-from memchunk.errors import ChangedError, UnavailableError
+from memchunk.errors import ChangedError, StorageFullError
 from memchunk.expiry import chunk_exptime, expiry
 from memchunk.index import Entry, Index, already_exists, changed, not_found, readable, stands
 from memchunk.manifest import FileInfo, Manifest
@@ -118,11 +118,11 @@ class Amender:
             moved = changed_copy(moving, name=new, moved_from=old, moving_to=None, moving_since=0)
             try:
                 done, _ = self._index.put(moved, over=target)
-            except UnavailableError:
-                raise  # perhaps it was put: the mark stays, and whoever comes next looks
-            except BaseException:
+            except StorageFullError:
                 self._unmark(moving)
                 raise
+            # any other exception leaves it open whether it was put: the mark stays, and
+            # whoever comes next looks
             if not done:
                 self._unmark(moving)
                 continue

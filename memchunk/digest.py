@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from queue import SimpleQueue
-from types import TracebackType
 
 from memchunk.protocol import Buffer
 
@@ -32,12 +31,7 @@ class Sha256:
     def __enter__(self) -> Sha256:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._thread is not None:
             self._todo.put(None)
             self._thread.join()

@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from types import TracebackType
 
 from memchunk.errors import UnavailableError
 
@@ -115,12 +114,7 @@ class Memcached:
     def __enter__(self) -> Memcached:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

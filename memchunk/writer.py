@@ -232,10 +232,14 @@ class Writer:
         for _ in range(MAX_COMMITS):
             try:
                 done, replies = self._index.put(manifest, over=seen, beside=touches)
+            except StorageFullError:
+                raise  # refused: nothing was put
             except UnavailableError as error:
                 if not self._is_committed(manifest, error):
                     raise _OutcomeUnknownError(error) from error
                 return seen, False
+            except BaseException as error:  # interrupted: perhaps it was put
+                raise _OutcomeUnknownError(error) from error
             if done:
                 settled = all(reply.word == "TOUCHED" for reply in replies)
                 return seen, settled and manifest.expires is None
@@ -277,8 +281,8 @@ class Writer:
 
 
 class _OutcomeUnknownError(Exception):
-    """The commit was sent and no answer came: the file may be there, now or in a moment."""
+    """The commit was sent and its answer not seen: the file may be there, now or in a moment."""
 
-    def __init__(self, error: UnavailableError) -> None:
+    def __init__(self, error: BaseException) -> None:
         super().__init__(error)
         self.error = error

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
 from pymemcache.exceptions import MemcacheServerError
@@ -386,3 +387,24 @@ def test_deleting_works_where_there_is_no_room_for_anything(
         store.delete("f")
         assert items.all() == {}
     items.close()
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_interrupted_at_the_commit(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    """Whether or not the manifest was put already, the file is whole: the old or the new one."""
+    store.put("f", OLD)
+    index = store._writer._index
+    put = index.put
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        if not before:
+            put(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "put", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.put("f", b"new", replace=True)
+    assert store.get("f") == (OLD if before else b"new")
