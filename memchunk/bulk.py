@@ -99,7 +99,8 @@ class BulkClient(Client):
             if command.payload is not None:
                 self._send_parts(command.payload)
         except BaseException as error:
-            raise self._surprised(error) from error
+            self._give_up(error)
+            raise
 
     def receive(self) -> Reply:
         """The reply to the oldest command that has none yet."""
@@ -107,7 +108,8 @@ class BulkClient(Client):
             self._flush()
             return self._read_reply(self._pending.popleft())
         except BaseException as error:
-            raise self._surprised(error) from error
+            self._give_up(error)
+            raise
 
     def settings(self) -> dict[bytes, object]:
         """The server's settings, by name (`stats settings`); none where it does not tell."""
@@ -117,7 +119,8 @@ class BulkClient(Client):
             self.close()
             return {}
         except BaseException as error:
-            raise self._surprised(error) from error
+            self._give_up(error)
+            raise
         return found
 
     def pipeline(self, commands: Iterable[Command], in_flight: int) -> Iterator[Reply]:
@@ -135,21 +138,20 @@ class BulkClient(Client):
             while self._pending:
                 self.receive()
 
-    def _surprised(self, error: BaseException) -> BaseException:
-        """Close the connection after `error`; what to raise for it."""
+    def _give_up(self, error: BaseException) -> None:
+        """Close the connection after `error`; `UnavailableError` where that is about the server."""
         self.close()
         if isinstance(error, TimeoutError | BlockingIOError):
-            return UnavailableError(
+            raise UnavailableError(
                 f"memcached at {self.address} did not answer within {self.timeout:g} s; try again",
                 server=self.address,
-            )
+            ) from error
         if isinstance(error, OSError | MemcacheError):
-            return UnavailableError(
+            raise UnavailableError(
                 f"memcached at {self.address} cannot be used ({error}); "
                 "check that it runs, then try again",
                 server=self.address,
-            )
-        return error
+            ) from error
 
     def _open_socket(self) -> socket.socket:
         if self.sock is None:

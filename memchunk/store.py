@@ -26,6 +26,7 @@ from memchunk.reader import Reader, StoredFile
 from memchunk.sources import Source, open_source
 from memchunk.writer import CHUNKS_IN_FLIGHT, Order, Progress, Writer
 
+LEAST_TIMEOUT_SECONDS = 0.001
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 LayoutName = Literal["steady", "compact"]
@@ -52,13 +53,15 @@ def connect(
         timeout: the longest wait for memcached to take or give bytes, in seconds.
         connect_timeout: the longest wait for a connection, in seconds.
 
-    Raises `ValueError` for an address, a namespace or a layout that cannot be.
+    Raises `ValueError` for an address, a namespace, a layout or a timeout that cannot be.
     """
     addresses = [servers] if isinstance(servers, str) else list(servers)
     check_addresses(addresses)
     check_namespace(namespace)
     if layout not in ("steady", "compact"):
         raise ValueError(f"a layout is 'steady' or 'compact', not {layout!r}")
+    if min(timeout, connect_timeout) < LEAST_TIMEOUT_SECONDS:  # 0 would be for ever
+        raise ValueError(f"a timeout is at least {LEAST_TIMEOUT_SECONDS} seconds")
     backend = Backend(addresses, namespace, timeout=timeout, connect_timeout=connect_timeout)
     return Store(backend, compact=layout == "compact")
 

@@ -22,6 +22,7 @@ from memchunk import (
     UnavailableError,
     errors,
 )
+from memchunk.bulk import BulkClient
 from memchunk.layout import CHUNK_BYTES
 from tests.items import Items, flipped
 from tests.relay import Relay
@@ -115,6 +116,25 @@ def test_a_server_that_does_not_answer(
         with pytest.raises(UnavailableError, match="did not answer within"):
             VERBS[verb](store)
         server.resume()
+
+
+def test_an_interrupt_while_waiting_goes_through_as_it_is(
+    memcached_address: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its connection, on which a reply is due, is not used again."""
+
+    def interrupt(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with memchunk.connect(memcached_address, namespace=namespace) as store:
+        store.put("f", b"content")
+        store.put("g", b"other")
+        with monkeypatch.context() as patch:
+            patch.setattr(BulkClient, "_receive_some", interrupt)
+            with pytest.raises(KeyboardInterrupt) as caught:
+                store.get("f")
+        assert caught.value.__cause__ is None
+        assert store.get("g") == b"other"
 
 
 def test_back_up_again_it_is_used_at_once(start_memcached: Callable[..., LocalMemcached]) -> None:

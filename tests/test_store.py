@@ -426,6 +426,13 @@ def test_layouts(memcached_address: str, namespace: str, items: Items) -> None:
         memchunk.connect(memcached_address, layout="other")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("seconds", [0, -1, 0.0000001])
+@pytest.mark.parametrize("timeout", ["timeout", "connect_timeout"])
+def test_a_timeout_that_would_be_none(timeout: str, seconds: float) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        memchunk.connect("127.0.0.1", **{timeout: seconds})  # type: ignore[arg-type]
+
+
 def test_namespaces_do_not_see_each_other(memcached_address: str, namespace: str) -> None:
     with (
         memchunk.connect(memcached_address, namespace=namespace + "a") as one,
