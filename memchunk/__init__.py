@@ -20,6 +20,7 @@ from memchunk.errors import (
 )
 from memchunk.layout import MAX_FILE_BYTES
 from memchunk.manifest import FileInfo
+from memchunk.observer import Exchange, Observer
 from memchunk.store import Store, connect
 from memchunk.writer import WRITE_BUFFER_BYTES
 
@@ -33,10 +34,12 @@ __all__ = [
     "CorruptError",
     "DigestMismatchError",
     "EvictedError",
+    "Exchange",
     "FileInfo",
     "InvalidNameError",
     "MemchunkError",
     "NotFoundError",
+    "Observer",
     "StorageFullError",
     "Store",
     "TooLargeError",

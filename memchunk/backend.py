@@ -17,6 +17,7 @@ from pymemcache.client.rendezvous import RendezvousHash
 from memchunk import protocol
 from memchunk.errors import StorageFullError, UnavailableError
 from memchunk.names import canary_key, chunk_key
+from memchunk.observer import Guarded, Observer
 from memchunk.protocol import Command, Reply
 from memchunk.server import Server
 
@@ -32,11 +33,21 @@ class Backend:
     """The servers of a store, and the generations that they hold."""
 
     def __init__(
-        self, addresses: Sequence[str], namespace: str, *, timeout: float, connect_timeout: float
+        self,
+        addresses: Sequence[str],
+        namespace: str,
+        *,
+        timeout: float,
+        connect_timeout: float,
+        observer: Observer | None = None,
     ) -> None:
         self.namespace = namespace
+        guarded = None if observer is None else Guarded(observer)
+        self.observer = guarded or Observer()
         self.servers = {
-            address: Server(address, timeout=timeout, connect_timeout=connect_timeout)
+            address: Server(
+                address, timeout=timeout, connect_timeout=connect_timeout, observer=guarded
+            )
             for address in addresses
         }
         self._ranking = RendezvousHash(list(self.servers))

@@ -71,6 +71,11 @@ class Command(NamedTuple):
     into: tuple[memoryview, ...] = ()
     limit: int = 0
 
+    @property
+    def verb(self) -> str:
+        """Its first word."""
+        return self.line.partition(b" ")[0].decode()
+
 
 def get(key: str, *into: memoryview) -> Command:
     """Fetch a value into buffers. A value of another length than theirs fills none of them."""

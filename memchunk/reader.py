@@ -18,6 +18,7 @@ from memchunk.fresh import FreshBytes
 from memchunk.index import Entry, Index
 from memchunk.layout import Layout, Slice
 from memchunk.manifest import FileInfo, Manifest, UnknownVersionError
+from memchunk.observer import telling
 from memchunk.protocol import Buffer
 
 CHUNKS_IN_FLIGHT = 2  # the next is on its way while one is taken; more only crowd the caches
@@ -30,6 +31,7 @@ class Reader:
     def __init__(self, backend: Backend, index: Index) -> None:
         self._backend = backend
         self._index = index
+        self.observer = backend.observer
 
     def read(self, name: str, allocate: Callable[[FileInfo], memoryview]) -> int:
         """Read a whole file into the memory that `allocate` gives for it; its size in bytes.
@@ -39,9 +41,11 @@ class Reader:
         """
         manifest = self._index.find(name)
         for _ in range(MAX_RESTARTS):
-            missing = self.load(manifest, allocate(manifest.info()))
+            info = manifest.info()
+            missing = self.load(manifest, allocate(info))
             if missing is None:
-                return manifest.layout.size
+                self.observer.read(info)
+                return info.size
             manifest = self.successor(manifest, self.missing(manifest) or [missing])
         raise ChangedError(
             f"{name!r} was replaced {MAX_RESTARTS} times while being read; try again", name=name
@@ -198,8 +202,9 @@ class StoredFile(io.RawIOBase):
         while True:
             stop = self._position + length
             piece = next(self._manifest.layout.slices(self._position, stop), None)
-            if piece is None or self._hold(piece.index):
-                return piece
+            with telling(self._reader.observer, self._manifest.name):
+                if piece is None or self._hold(piece.index):
+                    return piece
 
     def _hold(self, index: int) -> bool:
         """Hold chunk `index`; False where the file was replaced, and is to be read anew."""

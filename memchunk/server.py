@@ -9,8 +9,10 @@ from contextlib import contextmanager
 
 from memchunk import protocol
 from memchunk.bulk import BulkClient
+from memchunk.counting import CountingClient
 from memchunk.errors import UnavailableError
 from memchunk.layout import CHUNK_BYTES, chunk_bytes
+from memchunk.observer import Observer
 from memchunk.protocol import EXPIRE_AT_ONCE, Command, Reply
 
 SMALL_COMMANDS_IN_FLIGHT = 128  # their replies fit in a socket's buffer, so neither side blocks
@@ -19,8 +21,16 @@ SMALL_COMMANDS_IN_FLIGHT = 128  # their replies fit in a socket's buffer, so nei
 class Server:
     """One memcached and the connections to it. Safe to share between threads and over fork."""
 
-    def __init__(self, address: str, *, timeout: float, connect_timeout: float) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float,
+        connect_timeout: float,
+        observer: Observer | None = None,
+    ) -> None:
         self.address = address
+        self._observer = observer
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self._idle: tuple[int, deque[BulkClient]] = (os.getpid(), deque())
@@ -46,9 +56,16 @@ class Server:
         It is kept for the next only where every reply has been read.
         """
         client = self._take()
+        failure: UnavailableError | None = None
         try:
             yield client
+        except UnavailableError as error:
+            # what is sent may come from a store on another server, which is not to blame here
+            failure = error if error.server == self.address else None
+            raise
         finally:
+            if self._observer is not None and isinstance(client, CountingClient):
+                self._observer.exchanged(client.exchange(failure))
             if client.in_step:
                 self._pool.append(client)
             else:
@@ -60,7 +77,8 @@ class Server:
             try:
                 client = self._pool.pop()
             except IndexError:
-                return BulkClient(
+                kind = BulkClient if self._observer is None else CountingClient
+                return kind(
                     self.address, timeout=self._timeout, connect_timeout=self._connect_timeout
                 )
             if client.usable:

@@ -15,12 +15,13 @@ from typing import Literal
 
 from memchunk.amend import Amender
 from memchunk.backend import Backend, check_addresses
-from memchunk.errors import CorruptError, EvictedError, MemchunkError, NotFoundError
+from memchunk.errors import CorruptError, EvictedError, NotFoundError
 from memchunk.expiry import expiry
 from memchunk.fresh import FreshBytes
 from memchunk.index import Index
 from memchunk.manifest import FileInfo, check_content_type, check_sha256
 from memchunk.names import check_name, check_namespace
+from memchunk.observer import Observer, telling
 from memchunk.protocol import Buffer
 from memchunk.reader import Reader, StoredFile
 from memchunk.sources import Source, open_source
@@ -40,6 +41,7 @@ def connect(
     layout: LayoutName = "steady",
     timeout: float = 5.0,
     connect_timeout: float = 2.0,
+    observer: Observer | None = None,
 ) -> Store:
     """A store on the memcached at `servers`; nothing is sent before the first verb.
 
@@ -52,6 +54,7 @@ def connect(
             and 500 KB say, at the price of early losses in a mixture.
         timeout: the longest wait for memcached to take or give bytes, in seconds.
         connect_timeout: the longest wait for a connection, in seconds.
+        observer: who is told what the store does: see `Observer`.
 
     Raises `ValueError` for an address, a namespace, a layout or a timeout that cannot be.
     """
@@ -62,7 +65,13 @@ def connect(
         raise ValueError(f"a layout is 'steady' or 'compact', not {layout!r}")
     if min(timeout, connect_timeout) < LEAST_TIMEOUT_SECONDS:  # 0 would be for ever
         raise ValueError(f"a timeout is at least {LEAST_TIMEOUT_SECONDS} seconds")
-    backend = Backend(addresses, namespace, timeout=timeout, connect_timeout=connect_timeout)
+    backend = Backend(
+        addresses,
+        namespace,
+        timeout=timeout,
+        connect_timeout=connect_timeout,
+        observer=observer,
+    )
     return Store(backend, compact=layout == "compact")
 
 
@@ -250,14 +259,10 @@ class Store:
 
     @contextmanager
     def _about(self, name: str) -> Iterator[None]:
-        """Check the name, and put it on the errors raised inside."""
+        """Check the name, put it on the errors raised inside, and tell the observer of them."""
         check_name(name)
-        try:
+        with telling(self._backend.observer, name):
             yield
-        except MemchunkError as error:
-            if error.name is None:
-                error.name = name
-            raise
 
 
 def _guess_content_type(name: str) -> str:

@@ -121,7 +121,11 @@ class Writer:
             raise self._crowded_out(order.name)
         if seen is not None and seen.manifest is not None:
             self._amender.release(seen.manifest)
-        return manifest.info(replaced=seen is not None)
+        info = manifest.info(replaced=seen is not None)
+        # unasked, only a damaged file is replaced
+        healed = info.replaced and not order.replace and order.if_match is None
+        self._backend.observer.wrote(info, healed=healed)
+        return info
 
     def _send(self, order: Order, blocks: Blocks, draft: Draft) -> Entry | None:
         """Check the order against what stands under the name, and store the chunks.

@@ -29,9 +29,11 @@ LAYERS = {
     "protocol": 1,
     # they move bytes
     "bulk": 2,
+    "counting": 2,
     "digest": 2,
     "embedded": 2,
     "fresh": 2,
+    "observer": 2,
     "sources": 2,
     "server": 3,
     "backend": 4,
