@@ -224,7 +224,15 @@ class PacedParser(RequestParser):  # type: ignore[misc]
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threaded worker with paced sockets and problem documents."""
+    """gunicorn's threaded worker with paced sockets, problem documents and an orderly end."""
+
+    def set_accept_enabled(self, enabled: bool) -> None:  # noqa: FBT001 - as gunicorn calls it
+        """Accept connections, or let them wait; once told to stop, refuse them."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            # gunicorn listens to the end, and a client would wait for an answer until then.
+            for listener in self.sockets:
+                listener.close()
 
     def enqueue_req(self, conn: Any) -> None:
         """A connection has, or soon will have, a request to read."""
@@ -240,12 +248,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             keep = super().handle(conn)
             # To give the connection back, and to get it again, takes gunicorn longer than
             # to read and answer a small request.
-            others_wait = not self.tpool._work_queue.empty()
-            if keep is not True or others_wait or not conn.sock.has_more(NEXT_PATIENCE_SECONDS):
+            patience = NEXT_PATIENCE_SECONDS if self.alive else LINGER_SECONDS
+            if keep is not True or self._others_wait() or not conn.sock.has_more(patience):
                 break
+        if keep is True and not self.alive:
+            keep = False
         if keep is False:
-            _linger(conn.sock)
+            # With the last process of a container ends its network, and what a slow client
+            # has not received by then is lost: whoever stops waits until it is done.
+            may_wait = not self.alive and not self._others_wait()
+            _linger(conn.sock, self.cfg.graceful_timeout if may_wait else LINGER_SECONDS)
         return keep
+
+    def _others_wait(self) -> bool:
+        """Whether there are more requests than threads."""
+        return not self.tpool._work_queue.empty()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer a request that never reached the application."""
@@ -277,12 +294,12 @@ def _status(error: Exception) -> HTTPStatus:
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _linger(connection: PacedSocket) -> None:
-    """Close the sending side, and give the client a moment to read the answer.
+def _linger(connection: PacedSocket, seconds: float) -> None:
+    """Close the sending side, and give the client `seconds` to read the answer and hang up.
 
     gunicorn does so too, but in the one thread that accepts connections.
     """
-    deadline = time.monotonic() + LINGER_SECONDS
+    deadline = time.monotonic() + seconds
     with suppress(OSError):  # closed already, or silent
         connection.shutdown(socket.SHUT_WR)
         while (remaining := deadline - time.monotonic()) > 0:

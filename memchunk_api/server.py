@@ -20,10 +20,6 @@ from memchunk_api.settings import Settings
 
 BACKLOG = 2048
 
-# How long requests under way may take to end after Ctrl-C or SIGTERM. Docker
-# kills after 10 s, and memcached must have been ended by then.
-GRACE_SECONDS = 5
-
 KEEPALIVE_SECONDS = 15
 
 
@@ -81,7 +77,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             "workers": self._settings.workers,
             "threads": self._settings.threads,
             "keepalive": KEEPALIVE_SECONDS,
-            "graceful_timeout": GRACE_SECONDS,
+            "graceful_timeout": self._settings.grace,
             "when_ready": lambda _arbiter: click.echo(self._greeting),
             "loglevel": "warning",
             "proc_name": "memchunk",

@@ -60,6 +60,7 @@ class Settings:
         workers: worker processes.
         threads: threads in each, which is how many requests it answers at once.
         body_timeout: seconds without a byte after which a request body is given up.
+        grace: seconds that requests under way get to end once the server is told to stop.
     """
 
     host: str = "127.0.0.1"
@@ -75,6 +76,8 @@ class Settings:
     workers: int = field(default_factory=default_workers)
     threads: int = 16
     body_timeout: int = 30
+    # Docker kills after 10 s, and memcached must have been ended by then.
+    grace: int = 8
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -116,6 +119,7 @@ class Settings:
                 least=1,
                 most=LONGEST_BODY_TIMEOUT_SECONDS,
             ),
+            grace=read.integer("MEMCHUNK_GRACE", default.grace, least=1, most=3600),
         )
 
 

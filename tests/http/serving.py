@@ -87,9 +87,9 @@ class Server:
         """Send a signal to the master."""
         self._process.send_signal(number)
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = START_SECONDS) -> int:
         """Wait until it has ended; its exit status."""
-        return self._process.wait(START_SECONDS)
+        return self._process.wait(seconds)
 
     def stop(self) -> None:
         """End it, and see that nothing it was asked made it write a traceback."""

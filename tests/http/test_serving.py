@@ -163,7 +163,7 @@ def test_a_request_under_way_ends_well_when_the_server_is_told_to_stop(
 def test_a_stalled_client_does_not_keep_the_server_from_stopping(
     serve: Callable[..., Server], memcached_address: str
 ) -> None:
-    server = serve(SERVERS=memcached_address, NAMESPACE="stall" + NAMESPACE)
+    server = serve(SERVERS=memcached_address, NAMESPACE="stall" + NAMESPACE, GRACE="1")
     with server.connect() as connection:
         connection.sendall(request("PUT", "/files/a", "Content-Length: 6", "Expect: 100-continue"))
         assert b"100 Continue" in connection.recv(1000)

@@ -27,6 +27,7 @@ def test_every_variable_is_read() -> None:
             "MEMCHUNK_WORKERS": "3",
             "MEMCHUNK_THREADS": "5",
             "MEMCHUNK_BODY_TIMEOUT": "7",
+            "MEMCHUNK_GRACE": "9",
             "SOMETHING": "else",
         }
     )
@@ -44,6 +45,7 @@ def test_every_variable_is_read() -> None:
         workers=3,
         threads=5,
         body_timeout=7,
+        grace=9,
     )
 
 
@@ -68,6 +70,7 @@ def test_the_image_port_can_be_turned_off(value: str) -> None:
         ("WORKERS", "0"),
         ("THREADS", "many"),
         ("BODY_TIMEOUT", "0"),
+        ("GRACE", "0"),
         ("TOKEN", "a\nb"),
         ("LAYOUT", "tight"),
     ],
