@@ -9,8 +9,9 @@ import falcon
 from memchunk import Store
 from memchunk_api import problems
 from memchunk_api.buffers import Budget
-from memchunk_api.files import File, Files, Metadata, Writer
+from memchunk_api.files import File, Files, Metadata
 from memchunk_api.guard import Guard
+from memchunk_api.receiving import Writer
 from memchunk_api.service import Livez, Readyz
 from memchunk_api.settings import Settings
 

@@ -1,6 +1,6 @@
 """/files and /metadata: requests become calls of the store, results become answers.
 
-What a request means is read elsewhere (`body`, `conditional`, `parameters`), and
+What a request brings is read elsewhere (`receiving`, `conditional`, `parameters`), and
 so is what an error looks like (`problems`).
 """
 
@@ -9,12 +9,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection
 from contextlib import suppress
-from functools import partial
 
 import falcon
 
 from memchunk import (
-    WRITE_BUFFER_BYTES,
     AlreadyExistsError,
     CorruptError,
     EvictedError,
@@ -23,52 +21,11 @@ from memchunk import (
     Store,
 )
 from memchunk.names import check_name
-from memchunk_api import body, description, parameters
-from memchunk_api.buffers import SMALL_BYTES, Budget
+from memchunk_api import description, parameters, problems
+from memchunk_api.buffers import Budget
 from memchunk_api.conditional import Preconditions, Verdict
 from memchunk_api.downloads import Download, failed, preconditions, validators
-from memchunk_api.settings import Settings
-
-
-class Writer:
-    """Puts the file that a request brings into the store."""
-
-    def __init__(self, store: Store, budget: Budget, settings: Settings) -> None:
-        self._store = store
-        self._budget = budget
-        self._settings = settings
-
-    def receive(self, req: falcon.Request) -> body.Upload:
-        """The upload in a request: see `body.receive`."""
-        return body.receive(req, patience=self._settings.body_timeout)
-
-    def put(
-        self,
-        name: str,
-        upload: body.Upload,
-        *,
-        ttl: str | None,
-        replace: bool = False,
-        if_match: Collection[str] | None = None,
-    ) -> FileInfo:
-        """Store an upload, in as much memory as the budget has for it: see `Store.put`."""
-        store = partial(
-            self._store.put,
-            name,
-            replace=replace,
-            if_match=if_match,
-            ttl=parameters.lifetime(ttl, self._settings.default_ttl),
-            content_type=upload.content_type,
-            sha256=upload.sha256,
-        )
-        if upload.is_small:
-            # In memory, it travels together with the question what stands under the name.
-            return store(b"".join(iter(lambda: upload.source.read(SMALL_BYTES), b"")))
-        needed = WRITE_BUFFER_BYTES
-        if upload.length is not None:
-            needed = min(needed, upload.length)
-        with self._budget.reserve(needed):
-            return store(upload.source)
+from memchunk_api.receiving import Writer
 
 
 class Files:
@@ -78,16 +35,33 @@ class Files:
         self._writer = writer
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Create a file called `?name=`, or as its form says, or anything."""
+        """Create a file called `?name=`, or as its form says, or anything.
+
+        A form may bring several files, and without `?name=` all of them are created, one
+        after the other: the answer lists them. Where one fails, those before it are
+        deleted again.
+        """
         query = parameters.read(req, known={"name", "ttl"})
-        upload = self._writer.receive(req)
-        name = query.get("name")
-        if name is None:
-            name = upload.filename
-        if name is None:
-            name = description.invented_name(secrets.token_hex(16), upload.content_type)
-        info = self._writer.put(name, upload, ttl=query.get("ttl"))
-        answer_stored(resp, info)
+        ttl = query.get("ttl")
+        if "name" in query:
+            info = self._writer.put(query["name"], self._writer.receive(req), ttl=ttl)
+            answer_stored(resp, info)
+            return
+        stored: list[FileInfo] = []
+        try:
+            for upload in self._writer.receive_several(req):
+                name = upload.filename
+                if name is None:
+                    name = description.invented_name(secrets.token_hex(16), upload.content_type)
+                stored.append(self._writer.put(name, upload, ttl=ttl))
+        except BaseException:
+            problems.tell_stored(resp, self._writer.take_back(stored))
+            raise
+        if len(stored) == 1:
+            answer_stored(resp, stored[0])
+        else:
+            resp.status = falcon.HTTP_201
+            resp.media = {"files": [description.as_json(info) for info in stored]}
 
 
 class File:

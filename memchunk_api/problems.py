@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -97,6 +98,12 @@ def document(
     return problem | more
 
 
+def tell_stored(resp: falcon.Response, names: Collection[str]) -> None:
+    """Let the problem that is about to be answered say what its request stored all the same."""
+    if names:
+        resp.context.stored = list(names)
+
+
 def install(app: falcon.App[Any, Any]) -> None:
     """Make `app` answer every error with a problem document."""
     app.set_error_serializer(_serialize)
@@ -141,6 +148,8 @@ def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErr
 
 
 def _write(resp: falcon.Response, problem: dict[str, object]) -> None:
+    if hasattr(resp.context, "stored"):
+        problem["stored"] = resp.context.stored
     resp.status = HTTPStatus(int(str(problem["status"])))
     resp.content_type = MEDIA_TYPE
     # A problem is about this moment; a proxy must not answer the next request with it.
