@@ -1,4 +1,4 @@
-"""A file described: its headers, its JSON, its address.
+"""A file described: its headers, its JSON (both ways), its address.
 
 Pure: a FileInfo and the time go in, text comes out. No falcon, no I/O.
 """
@@ -10,6 +10,7 @@ import re
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote
 
 from memchunk import FileInfo
@@ -28,6 +29,11 @@ _PATH_CHARS = "/!$&'()*+,;=:@-._~"
 def location(name: str) -> str:
     """The path under which a file is found, percent-encoded."""
     return f"/files/{quote(name, safe=_PATH_CHARS)}"
+
+
+def metadata_location(name: str) -> str:
+    """The path under which what is known of a file is found, percent-encoded."""
+    return f"/metadata/{quote(name, safe=_PATH_CHARS)}"
 
 
 def entity_tag(info: FileInfo) -> str:
@@ -52,6 +58,28 @@ def as_json(info: FileInfo) -> dict[str, object]:
         "created_at": info.created_at.isoformat(),
         "expires_at": info.expires_at.isoformat() if info.expires_at is not None else None,
     }
+
+
+def from_json(document: Any) -> FileInfo:
+    """The file that `as_json` described. Members that are not known here are passed over.
+
+    Raises:
+        ValueError: it is no such description.
+    """
+    try:
+        expires_at = document["expires_at"]
+        return FileInfo(
+            name=str(document["name"]),
+            size=int(document["size"]),
+            sha256=str(document["sha256"]),
+            chunk_count=int(document["chunk_count"]),
+            chunk_size=int(document["chunk_size"]),
+            content_type=str(document["content_type"]),
+            created_at=datetime.fromisoformat(document["created_at"]),
+            expires_at=None if expires_at is None else datetime.fromisoformat(expires_at),
+        )
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"this describes no file: {error!r}") from None
 
 
 def validators(info: FileInfo, now: datetime) -> dict[str, str]:

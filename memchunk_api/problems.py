@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import falcon
 
 import memchunk
 from memchunk import errors
 from memchunk_api.buffers import BusyError
+
+if TYPE_CHECKING:  # a client reads the table too, and starts sooner without it
+    import falcon
 
 log = logging.getLogger("memchunk_api")
 
@@ -74,6 +75,29 @@ def status_of(error: Exception) -> HTTPStatus | None:
         if cls in STATUS:
             return STATUS[cls]
     return None
+
+
+# The table read backwards. From outside, a server that is busy is one that is away for a moment.
+_BY_CODE: dict[str, type[errors.MemchunkError]] = {
+    **{cls.code: cls for cls in STATUS if issubclass(cls, errors.MemchunkError)},
+    BusyError.code: errors.UnavailableError,
+}
+
+
+def exception(problem: Mapping[str, object]) -> errors.MemchunkError | None:
+    """The exception that a problem document tells of; None for those that are HTTP's own."""
+    cls = _BY_CODE.get(str(problem.get("code")))
+    if cls is None:
+        return None
+    message = str(problem.get("message") or cls.code)
+    if issubclass(cls, errors.EvictedError | errors.UploadIncompleteError):
+        missing = problem.get("missing")
+        indices = missing if isinstance(missing, list) else []
+        return cls(message, missing=[index for index in indices if type(index) is int])
+    if issubclass(cls, errors.UnavailableError):
+        server = problem.get("server")
+        return cls(message, server=server if isinstance(server, str) else None)
+    return cls(message)
 
 
 def document(

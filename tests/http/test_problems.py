@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import pytest
 
-from memchunk import CorruptError, MemchunkError
+from memchunk import CorruptError, EvictedError, MemchunkError, UnavailableError
 from memchunk_api import problems
 from memchunk_api.buffers import BusyError
 
@@ -48,6 +48,30 @@ def test_codes_tell_all_errors_apart() -> None:
     codes += list(problems.HTTP_CODES.values())
     assert None not in codes
     assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize("cls", problems.STATUS)
+def test_the_table_is_read_backwards(cls: type[Exception]) -> None:
+    code = getattr(cls, "code", "")
+    problem = problems.document(problems.STATUS[cls], code=code, message="what happened")
+    error = problems.exception(problem)
+    assert type(error) is (UnavailableError if cls is BusyError else cls)
+    assert str(error) == "what happened"
+
+
+def test_what_an_exception_holds_comes_back() -> None:
+    evicted = problems.exception({"code": "evicted", "missing": [1, 3, "x", None, True]})
+    assert isinstance(evicted, EvictedError)
+    assert evicted.missing == (1, 3)
+    away = problems.exception({"code": "unavailable", "server": "10.0.0.1:11211"})
+    assert isinstance(away, UnavailableError)
+    assert away.server == "10.0.0.1:11211"
+
+
+def test_documents_of_no_exception() -> None:
+    for code in [*problems.HTTP_CODES.values(), "of another kind", None, 7, ["evicted"]]:
+        assert problems.exception({"code": code}) is None
+    assert problems.exception({}) is None
 
 
 def test_an_error_between_the_known_ones_counts_as_its_parent() -> None:
