@@ -11,6 +11,7 @@ from memchunk_api import problems
 from memchunk_api.buffers import Budget
 from memchunk_api.files import File, Files, Metadata
 from memchunk_api.guard import Guard
+from memchunk_api.page import Page, Static
 from memchunk_api.receiving import Writer
 from memchunk_api.service import Livez, Readyz
 from memchunk_api.settings import Settings
@@ -25,6 +26,8 @@ def create_app(store: Store, settings: Settings) -> falcon.App[Any, Any]:
     app.add_route("/files", Files(writer))
     app.add_route("/files/{name:path}", File(store, budget, writer))
     app.add_route("/metadata/{name:path}", Metadata(store))
+    app.add_route("/", Page())
+    app.add_route("/static/{file}", Static())
     app.add_route("/livez", Livez())
     app.add_route("/readyz", Readyz(store))
     return app
