@@ -18,15 +18,18 @@ from memchunk.errors import (
     UnavailableError,
     UploadIncompleteError,
 )
+from memchunk.expiry import KEEP
+from memchunk.factory import connect
 from memchunk.layout import MAX_FILE_BYTES
 from memchunk.manifest import FileInfo
 from memchunk.observer import Exchange, Observer
-from memchunk.store import Store, connect
+from memchunk.store import Store
 from memchunk.writer import WRITE_BUFFER_BYTES
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "KEEP",
     "MAX_FILE_BYTES",
     "WRITE_BUFFER_BYTES",
     "AlreadyExistsError",

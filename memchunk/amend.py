@@ -1,4 +1,4 @@
-"""Changes to a file that move no chunk: delete, touch and rename.
+"""Changes to a file that move no chunk: delete, and update with all that it covers.
 
 A rename puts one generation under two names for a moment, and nobody may free the
 chunks of the one with the other. So the manifest that will be left is marked with
@@ -12,11 +12,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Collection
-from dataclasses import replace as changed_copy
+from dataclasses import dataclass, replace as changed_copy
 
 from memchunk.backend import Backend
+from memchunk.catalog import Catalog
 from memchunk.errors import ChangedError, StorageFullError
-from memchunk.expiry import chunk_exptime, expiry
+from memchunk.expiry import KEEP, Keep, chunk_exptime, expiry
 from memchunk.index import Entry, Index, already_exists, changed, not_found, readable, stands
 from memchunk.manifest import FileInfo, Manifest
 from memchunk.reader import Reader, evicted
@@ -27,13 +28,33 @@ MOVE_POLL_SECONDS = 0.01
 MOVE_POLLS = int(2 * MOVE_SECONDS / MOVE_POLL_SECONDS)
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an update asks for: the arguments of `Store.update` but the name."""
+
+    new_name: str | None = None
+    content_type: str | None = None
+    ttl: int | float | Keep | None = KEEP
+    replace: bool = False
+    if_match: Collection[str] | None = None
+
+    def apply(self, manifest: Manifest, now: float) -> Manifest:
+        """The manifest with all these changes but the name's."""
+        return changed_copy(
+            manifest,
+            expires=manifest.expires if self.ttl is KEEP else expiry(self.ttl, now),
+            content_type=self.content_type or manifest.content_type,
+        )
+
+
 class Amender:
     """Amends the manifests of an index."""
 
-    def __init__(self, backend: Backend, index: Index, reader: Reader) -> None:
+    def __init__(self, backend: Backend, index: Index, reader: Reader, catalog: Catalog) -> None:
         self._backend = backend
         self._index = index
         self._reader = reader
+        self._catalog = catalog
 
     def delete(self, name: str, if_match: Collection[str] | None) -> None:
         """Delete a file. Raises what `Store.delete` names."""
@@ -49,24 +70,42 @@ class Amender:
             if self._index.remove(name, entry):
                 if entry.manifest is not None:
                     self.release(entry.manifest)
+                    self._catalog.removed(entry.manifest)
                 return
         raise _too_busy(name)
 
-    def touch(self, name: str, ttl: int | float | None) -> FileInfo:
-        """Let a file expire `ttl` seconds from now, or never. Raises what `Store.touch` names."""
+    def update(self, name: str, changes: Changes) -> FileInfo:
+        """Change what a file is called, said to be, or when it expires: see `Store.update`."""
+        to = None if changes.new_name == name else changes.new_name
         for _ in range(MAX_ATTEMPTS):
             manifest, entry = self._see(name)
-            expires = expiry(ttl, time.time())
-            amended = changed_copy(manifest, expires=expires)
-            missing = _outlives(expires, manifest.expires) and self._touch_chunks(amended)
+            if changes.if_match is not None and manifest.sha256 not in changes.if_match:
+                raise changed(name)
+            amended = changes.apply(manifest, time.time())
+            if to is None and amended == manifest and changes.ttl is KEEP:
+                return manifest.info()
+            if changes.ttl is not KEEP and _outlives(amended.expires, manifest.expires):
+                missing = self._touch_chunks(amended)
+            else:
+                missing = [] if to is None else self._reader.missing(manifest)
             if missing:
                 self._reader.successor(manifest, missing)  # raises, unless it was replaced
                 continue
-            done, _ = self._index.put(amended, over=entry)
-            if done:
-                if not self.settle(amended):
-                    raise evicted(manifest, self._reader.missing(manifest))
-                return amended.info()
+            if to is None:
+                record = self._catalog.beside(amended)
+                done, replies = self._index.put(amended, over=entry, beside=record)
+                if not done:
+                    continue
+                self._catalog.added(amended, replies)
+                replaced = False
+            else:
+                moved = self._move(amended, entry, to, replace=changes.replace)
+                if moved is None:
+                    continue
+                amended, replaced = moved
+            if changes.ttl is not KEEP and not self.settle(amended):
+                raise evicted(amended, self._reader.missing(amended))
+            return amended.info(replaced=replaced)
         raise _too_busy(name)
 
     def settle(self, manifest: Manifest) -> bool:
@@ -93,44 +132,46 @@ class Amender:
         exptime = chunk_exptime(manifest.expires, time.time())
         return self._backend.touch_chunks(manifest.generation, manifest.layout.chunk_count, exptime)
 
-    def rename(self, old: str, new: str, *, replace: bool) -> FileInfo:
-        """Give a file another name. Raises what `Store.rename` names."""
-        for _ in range(MAX_ATTEMPTS):
-            manifest, entry = self._see(old)
-            if old == new:
-                return manifest.info()
-            missing = self._reader.missing(manifest)
-            if missing:
-                self._reader.successor(manifest, missing)  # raises, unless it was replaced
-                continue
-            target = self._target(new, replace=replace)
-            self._leave_origin(manifest)
-            moving = changed_copy(
-                manifest,
-                move=secrets.token_hex(16),
-                moved_from=None,
-                moving_to=new,
-                moving_since=int(time.time()),
-            )
-            marked, _ = self._index.put(moving, over=entry)
-            if not marked:
-                continue
-            moved = changed_copy(moving, name=new, moved_from=old, moving_to=None, moving_since=0)
-            try:
-                done, _ = self._index.put(moved, over=target)
-            except StorageFullError:
-                self._unmark(moving)
-                raise
-            # any other exception leaves it open whether it was put: the mark stays, and
-            # whoever comes next looks
-            if not done:
-                self._unmark(moving)
-                continue
-            self._leave_origin(moved)
-            if target is not None and target.manifest is not None:
-                self.release(target.manifest)
-            return moved.info(replaced=target is not None)
-        raise _too_busy(old)
+    def _move(
+        self, manifest: Manifest, entry: Entry, new: str, *, replace: bool
+    ) -> tuple[Manifest, bool] | None:
+        """Put a manifest under another name, over `entry`, which stands under its own.
+
+        Returns the manifest under its new name and whether it replaced a file there, or
+        None where others changed something meanwhile.
+        """
+        target = self._target(new, replace=replace)
+        self._leave_origin(manifest)
+        moving = changed_copy(
+            manifest,
+            move=secrets.token_hex(16),
+            moved_from=None,
+            moving_to=new,
+            moving_since=int(time.time()),
+        )
+        marked, _ = self._index.put(moving, over=entry)
+        if not marked:
+            return None
+        moved = changed_copy(
+            moving, name=new, moved_from=manifest.name, moving_to=None, moving_since=0
+        )
+        try:
+            record = self._catalog.beside(moved)
+            done, replies = self._index.put(moved, over=target, beside=record)
+        except StorageFullError:
+            self._unmark(moving)
+            raise
+        # any other exception leaves it open whether it was put: the mark stays, and
+        # whoever comes next looks
+        if not done:
+            self._unmark(moving)
+            return None
+        self._catalog.added(moved, replies)
+        self._leave_origin(moved)
+        self._catalog.removed(manifest)
+        if target is not None and target.manifest is not None:
+            self.release(target.manifest)
+        return moved, target is not None
 
     def at_rest(self, name: str, entry: Entry | None) -> Entry | None:
         """What stands under `name`, once it is not on its way to another; `entry` if it is not."""

@@ -123,6 +123,20 @@ class BulkClient(Client):
             raise
         return found
 
+    def dump(self) -> Iterator[bytes]:
+        """A line for each item: see `protocol.dump`."""
+        try:
+            self.send(protocol.dump())
+            self._flush()
+            while (line := self._read_line(b"\n").rstrip(b"\r")) != b"END":
+                if not line.startswith(b"key="):  # ERROR, BUSY, or nobody knows what
+                    raise MemcacheUnknownError(f"it does not list its items: {line[:64]!r}")
+                yield line
+            self._pending.popleft()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
     def pipeline(self, commands: Iterable[Command], in_flight: int) -> Iterator[Reply]:
         """The replies to `commands`, in order, with at most `in_flight` of them under way."""
         for command in commands:
@@ -216,13 +230,13 @@ class BulkClient(Client):
             raise MemcacheUnknownError("a value did not end where its length said")
         return Reply("VALUE", length, value, fields[4] if len(fields) == 5 else b"")
 
-    def _read_line(self) -> bytes:
+    def _read_line(self, ending: bytes = b"\r\n") -> bytes:
         """The next line, without its end."""
         while True:
-            end = self._incoming.find(b"\r\n", self._start, self._end)
+            end = self._incoming.find(ending, self._start, self._end)
             if end >= 0:
                 line = bytes(self._incoming[self._start : end])
-                self._start = end + 2
+                self._start = end + len(ending)
                 return line
             if self._end - self._start > MAX_LINE_BYTES:
                 raise MemcacheUnknownError("a reply line without an end")

@@ -8,6 +8,7 @@ Pure: the clock is passed in.
 
 from __future__ import annotations
 
+import enum
 import math
 from datetime import UTC, datetime
 
@@ -17,6 +18,15 @@ NEVER = 0
 
 CHUNK_MARGIN_SECONDS = 60  # chunks outlive their manifest, so that a slow reader can finish
 DRAFT_SECONDS = 3600  # the lifetime of chunks without a manifest; no put takes longer
+
+
+class Keep(enum.Enum):
+    """Stands for what is not to change, where None means something else."""
+
+    KEEP = "keep"
+
+
+KEEP = Keep.KEEP
 
 
 def expiry(ttl: int | float | None, now: float) -> int | None:

@@ -57,6 +57,21 @@ class Index:
             raise not_found(name)
         return readable(entry)
 
+    def find_all(self, names: Sequence[str]) -> list[Manifest]:
+        """The manifests of those `names` that have one which is not damaged, in order."""
+        return self.load([manifest_key(self._backend.namespace, name) for name in names])
+
+    def load(self, keys: Sequence[str]) -> list[Manifest]:
+        """The manifests under those `keys` that hold one which is not damaged, in order."""
+        replies = self._backend.exchange([protocol.gets(key, MAX_MANIFEST_BYTES) for key in keys])
+        found = []
+        for key, reply in zip(keys, replies, strict=True):
+            entry = _entry(reply, None)
+            manifest = entry.manifest if entry is not None else None
+            if manifest is not None and key == manifest_key(self._backend.namespace, manifest.name):
+                found.append(manifest)
+        return found
+
     def put(
         self, manifest: Manifest, over: Entry | None, beside: Sequence[Command] = ()
     ) -> tuple[bool, list[Reply]]:
@@ -93,7 +108,7 @@ class Index:
         return reply.word == "DELETED"
 
 
-def _entry(reply: Reply, name: str) -> Entry | None:
+def _entry(reply: Reply, name: str | None) -> Entry | None:
     if reply.word == "END":
         return None
     try:

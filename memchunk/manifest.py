@@ -139,8 +139,8 @@ def encode(manifest: Manifest) -> bytes:
     return value
 
 
-def decode(value: bytes, name: str) -> Manifest:
-    """The manifest in an item's value, which must be the one of `name`.
+def decode(value: bytes, name: str | None) -> Manifest:
+    """The manifest in an item's value, which must be the one of `name`, if that is given.
 
     Raises `CorruptError` for anything that `encode` does not write.
     """
@@ -153,7 +153,7 @@ def decode(value: bytes, name: str) -> Manifest:
                 name=name,
             )
         manifest = _manifest(**record)
-        if manifest.name != name:
+        if name is not None and manifest.name != name:
             raise ValueError("it is the manifest of another name")
     except (ValueError, TypeError, RecursionError, InvalidNameError) as error:
         raise CorruptError(

@@ -46,6 +46,19 @@ def check_name(name: str) -> None:
         )
 
 
+def check_prefix(prefix: str) -> None:
+    """Raise `InvalidNameError` unless some name can begin with `prefix`, or come after it."""
+    if not isinstance(prefix, str):
+        raise InvalidNameError(f"a prefix is a str, not {type(prefix).__name__}")
+    # A character is at least a byte: a huge one is never encoded.
+    if len(prefix) > MAX_NAME_BYTES or _CONTROL_CHARACTER.search(prefix):
+        raise InvalidNameError("no name is so long, or has a control character; shorten the prefix")
+    try:
+        prefix.encode()
+    except UnicodeEncodeError:
+        raise InvalidNameError("the prefix is not valid Unicode text; use UTF-8") from None
+
+
 def check_namespace(namespace: str) -> None:
     """Raise `ValueError` unless `namespace` can begin a memcached key."""
     if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
@@ -54,14 +67,24 @@ def check_namespace(namespace: str) -> None:
         )
 
 
+def manifest_prefix(namespace: str) -> str:
+    """What the keys of all manifests begin with."""
+    return f"{namespace}:m:"
+
+
 def manifest_key(namespace: str, name: str) -> str:
     """The key of the manifest of `name`."""
-    return f"{namespace}:m:{hashlib.sha256(name.encode()).hexdigest()}"
+    return manifest_prefix(namespace) + hashlib.sha256(name.encode()).hexdigest()
 
 
 def chunk_key(namespace: str, generation: str, index: int) -> str:
     """The key of chunk `index` (from 0) of a generation (32 hex digits)."""
     return f"{namespace}:c{{{generation}}}|#|{index}"
+
+
+def journal_key(namespace: str, shard: int, segment: int) -> str:
+    """The key of a segment (from 0) of a shard of the journal (from 0)."""
+    return f"{namespace}:j:{shard}:{segment}"
 
 
 def canary_key(namespace: str, nonce: str) -> str:

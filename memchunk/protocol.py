@@ -103,6 +103,14 @@ def delete(key: str) -> Command:
     return Command(key, f"delete {key}\r\n".encode(), DELETES)
 
 
+def dump() -> Command:
+    """Ask for a line about each item: its key, percent-encoded, and more (`lru_crawler`).
+
+    By the hash table: along the LRU, items that move meanwhile are passed over.
+    """
+    return Command("", b"lru_crawler metadump hash\r\n", {})
+
+
 def probe(key: str) -> Command:
     """Ask whether an item is there, without its value: `HD` or `EN`.
 

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from urllib.parse import quote, unquote
 
 from memchunk import protocol
 from memchunk.bulk import BulkClient
@@ -136,6 +137,16 @@ class Server:
                 server=self.address,
             )
         return [i for i, reply in enumerate(replies) if reply.word == "STORED"]
+
+    def keys(self, prefix: str) -> list[str]:
+        """The keys of its items that begin with `prefix` (letters, digits and `:._-` only).
+
+        Raises `UnavailableError`, also where it does not tell, as a proxy does not.
+        """
+        wanted = b"key=" + quote(prefix).encode()
+        with self.connection() as connection:
+            found = [line for line in connection.dump() if line.startswith(wanted)]
+        return [unquote(line[4 : line.index(b" ")].decode()) for line in found]
 
     def close(self) -> None:
         """Close the connections that are not in use."""

@@ -1,4 +1,4 @@
-"""`connect()` and `Store`: the verbs a user calls.
+"""`Store`: the verbs a user calls.
 
 This is where the parts are put together, arguments are checked, and every error gets
 the name of the file that it is about. What the verbs do is done elsewhere.
@@ -9,70 +9,27 @@ from __future__ import annotations
 import io
 import mimetypes
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
-from memchunk.amend import Amender
-from memchunk.backend import Backend, check_addresses
+from memchunk.amend import Amender, Changes
+from memchunk.backend import Backend
+from memchunk.catalog import Catalog
 from memchunk.errors import CorruptError, EvictedError, NotFoundError
-from memchunk.expiry import expiry
+from memchunk.expiry import KEEP, Keep, expiry
 from memchunk.fresh import FreshBytes
 from memchunk.index import Index
 from memchunk.manifest import FileInfo, check_content_type, check_sha256
-from memchunk.names import check_name, check_namespace
-from memchunk.observer import Observer, telling
+from memchunk.names import check_name, check_prefix
+from memchunk.observer import telling
 from memchunk.protocol import Buffer
 from memchunk.reader import Reader, StoredFile
 from memchunk.sources import Source, open_source
 from memchunk.writer import CHUNKS_IN_FLIGHT, Order, Progress, Writer
 
-LEAST_TIMEOUT_SECONDS = 0.001
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
-LayoutName = Literal["steady", "compact"]
 Allocate = Callable[[FileInfo], Buffer]
-
-
-def connect(
-    servers: str | Sequence[str],
-    *,
-    namespace: str = "mc1",
-    layout: LayoutName = "steady",
-    timeout: float = 5.0,
-    connect_timeout: float = 2.0,
-    observer: Observer | None = None,
-) -> Store:
-    """A store on the memcached at `servers`; nothing is sent before the first verb.
-
-    Args:
-        servers: `"host:port"`, `"[v6]:port"`, `"unix:/path"`, or a list of such.
-        namespace: what all keys begin with; stores with different ones share a
-            memcached without seeing each other. 1 to 64 of `A-Z a-z 0-9 . _ -`.
-        layout: `"steady"` keeps files of all sizes about equally long in a full memcached;
-            `"compact"` saves memory where all files have much the same size, between 160
-            and 500 KB say, at the price of early losses in a mixture.
-        timeout: the longest wait for memcached to take or give bytes, in seconds.
-        connect_timeout: the longest wait for a connection, in seconds.
-        observer: who is told what the store does: see `Observer`.
-
-    Raises `ValueError` for an address, a namespace, a layout or a timeout that cannot be.
-    """
-    addresses = [servers] if isinstance(servers, str) else list(servers)
-    check_addresses(addresses)
-    check_namespace(namespace)
-    if layout not in ("steady", "compact"):
-        raise ValueError(f"a layout is 'steady' or 'compact', not {layout!r}")
-    if min(timeout, connect_timeout) < LEAST_TIMEOUT_SECONDS:  # 0 would be for ever
-        raise ValueError(f"a timeout is at least {LEAST_TIMEOUT_SECONDS} seconds")
-    backend = Backend(
-        addresses,
-        namespace,
-        timeout=timeout,
-        connect_timeout=connect_timeout,
-        observer=observer,
-    )
-    return Store(backend, compact=layout == "compact")
 
 
 class Store:
@@ -86,8 +43,11 @@ class Store:
         self._backend = backend
         self._index = Index(backend)
         self._reader = Reader(backend, self._index)
-        self._amender = Amender(backend, self._index, self._reader)
-        self._writer = Writer(backend, self._index, self._reader, self._amender, compact=compact)
+        self._catalog = Catalog(backend, self._index)
+        self._amender = Amender(backend, self._index, self._reader, self._catalog)
+        self._writer = Writer(
+            backend, self._index, self._reader, self._amender, self._catalog, compact=compact
+        )
 
     def put(
         self,
@@ -219,26 +179,81 @@ class Store:
         with self._about(name):
             self._amender.delete(name, if_match)
 
-    def touch(self, name: str, *, ttl: int | float | None) -> FileInfo:
-        """Let a file expire `ttl` seconds from now, or never (None).
-
-        Raises `NotFoundError`, `EvictedError`, `CorruptError` for its manifest, and
-        `ValueError` or `TypeError` for the ttl.
-        """
-        with self._about(name):
-            return self._amender.touch(name, ttl)
-
-    def rename(self, old: str, new: str, *, replace: bool = False) -> FileInfo:
-        """Give a file another name. No chunk moves.
+    def update(
+        self,
+        name: str,
+        *,
+        new_name: str | None = None,
+        content_type: str | None = None,
+        ttl: int | float | Keep | None = KEEP,
+        replace: bool = False,
+        if_match: Collection[str] | None = None,
+    ) -> FileInfo:
+        """Change what is known of a file, in one step. No chunk moves.
 
         Others see it under the old name or the new one, or briefly both, never neither.
-        Onto itself, nothing changes.
-        Raises `NotFoundError`, `EvictedError`, `CorruptError` for the file, and
-        `AlreadyExistsError` where `new` is an intact file and `replace` is false.
+
+        Args:
+            name: the file.
+            new_name: what it is to be called; its own name changes nothing.
+            content_type: the media type that it is to have.
+            ttl: the seconds from now until it expires, or None for never.
+            replace: whether an intact file called `new_name` may be replaced.
+            if_match: do it only if the file's sha256 (hex) is one of these.
+
+        Raises `NotFoundError`, `EvictedError`, `CorruptError` for the file's manifest,
+        `AlreadyExistsError` where `new_name` is an intact file and `replace` is false,
+        `ChangedError` for `if_match`, and `TypeError` or `ValueError` for what cannot be.
         """
+        if new_name is not None:
+            check_name(new_name)
+        if content_type is not None:
+            check_content_type(content_type)
+        if not isinstance(ttl, Keep):
+            expiry(ttl, time.time())
+        with self._about(name):
+            changes = Changes(new_name, content_type, ttl, replace, if_match)
+            return self._amender.update(name, changes)
+
+    def touch(self, name: str, *, ttl: int | float | None) -> FileInfo:
+        """Let a file expire `ttl` seconds from now, or never (None): see `update`."""
+        return self.update(name, ttl=ttl)
+
+    def rename(self, old: str, new: str, *, replace: bool = False) -> FileInfo:
+        """Give a file another name: see `update`."""
         check_name(new)
-        with self._about(old):
-            return self._amender.rename(old, new, replace=replace)
+        return self.update(old, new_name=new, replace=replace)
+
+    def list(
+        self, prefix: str = "", *, after: str | None = None, limit: int | None = None
+    ) -> Iterator[FileInfo]:
+        """The files, in the order of their names (by code points). Moves no chunk.
+
+        A file that is stored or deleted meanwhile may be among them or not. One that lost
+        chunks is: only `stat` and reading tell. A name whose journal memcached has
+        forgotten is not, until it is written or touched again, or `reindex` is called.
+
+        Args:
+            prefix: only names that begin with it.
+            after: only names that come after it.
+            limit: at most so many.
+
+        Raises `InvalidNameError` for a prefix or an `after` that no name can have,
+        `ValueError` for a limit below 0, and `UnavailableError` while iterating.
+        """
+        check_prefix(prefix)
+        check_prefix("" if after is None else after)
+        if limit is not None and limit < 0:
+            raise ValueError(f"a limit is 0 or more, not {limit}")
+        return (manifest.info() for manifest in self._catalog.manifests(prefix, after, limit))
+
+    def reindex(self) -> int:
+        """List names again whose journal memcached has forgotten; the number of them.
+
+        Every item of every server is looked at (`lru_crawler metadump`).
+        Raises `UnavailableError`, also where that is not to be had, as through a proxy.
+        """
+        return self._catalog.reindex()
 
     def check(self) -> None:
         """Store, read and delete a small item on every server.

@@ -18,6 +18,7 @@ from memchunk import protocol
 from memchunk.amend import Amender
 from memchunk.backend import Backend
 from memchunk.bulk import BulkClient
+from memchunk.catalog import Catalog
 from memchunk.digest import Sha256
 from memchunk.errors import (
     ChangedError,
@@ -83,12 +84,20 @@ class Writer:
     """Writes the files of an index."""
 
     def __init__(
-        self, backend: Backend, index: Index, reader: Reader, amender: Amender, *, compact: bool
+        self,
+        backend: Backend,
+        index: Index,
+        reader: Reader,
+        amender: Amender,
+        catalog: Catalog,
+        *,
+        compact: bool,
     ) -> None:
         self._backend = backend
         self._index = index
         self._reader = reader
         self._amender = amender
+        self._catalog = catalog
         self._compact = compact
 
     def _draft(self) -> Draft:
@@ -232,20 +241,23 @@ class Writer:
         self, order: Order, manifest: Manifest, seen: Entry | None
     ) -> tuple[Entry | None, bool]:
         """Put the manifest in place; what stood there, and whether the chunks are settled."""
+        record = self._catalog.beside(manifest)
         touches = self._settling(manifest)
         for _ in range(MAX_COMMITS):
             try:
-                done, replies = self._index.put(manifest, over=seen, beside=touches)
+                done, replies = self._index.put(manifest, over=seen, beside=[*record, *touches])
             except StorageFullError:
                 raise  # refused: nothing was put
             except UnavailableError as error:
                 if not self._is_committed(manifest, error):
                     raise _OutcomeUnknownError(error) from error
+                self._catalog.added(manifest)
                 return seen, False
             except BaseException as error:  # interrupted: perhaps it was put
                 raise _OutcomeUnknownError(error) from error
             if done:
-                settled = all(reply.word == "TOUCHED" for reply in replies)
+                self._catalog.added(manifest, replies[: len(record)])
+                settled = all(reply.word == "TOUCHED" for reply in replies[len(record) :])
                 return seen, settled and manifest.expires is None
             seen = self._look(order)
         raise ChangedError(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from memchunk.store import LayoutName
+from memchunk.factory import LayoutName
 
 MIB = 1024 * 1024
 

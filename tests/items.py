@@ -25,7 +25,17 @@ class Items:
         self.client.close()
 
     def all(self) -> dict[str, int]:
-        """Each item's key and when it expires, in seconds since 1970, or -1."""
+        """Each item's key and when it expires, in seconds since 1970, or -1; not the journal."""
+        return {key: exp for key, exp in self._everything().items() if not self._is_journal(key)}
+
+    def journal(self) -> list[str]:
+        """The keys of the journal's segments."""
+        return sorted(key for key in self._everything() if self._is_journal(key))
+
+    def _is_journal(self, key: str) -> bool:
+        return key.startswith(f"{self.namespace}:j:")
+
+    def _everything(self) -> dict[str, int]:
         found = {}
         for line in self._metadump():
             fields = dict(field.split("=", 1) for field in line.split() if "=" in field)

@@ -170,12 +170,13 @@ def test_a_small_file_is_two_round_trips_and_no_thread(
         Relay(memcached_address) as relay,
         memchunk.connect(relay.address, namespace=namespace) as store,
     ):
-        store.put("once", b"asks for the server's settings")
+        store.put("f", b"asks for the server's settings, begins the journal")
+        store.delete("f")
         relay.commands.clear()
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", no_thread)
             store.put("f", bytes(4096))
-            assert relay.commands == {"gets": 1, "set": 1, "add": 1, "touch": 1}
+            assert relay.commands == {"gets": 1, "set": 1, "add": 1, "append": 1, "touch": 1}
             relay.commands.clear()
             store.get("f")
             assert relay.commands == {"gets": 1, "get": 1}
