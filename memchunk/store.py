@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from memchunk.amend import Amender, Changes
 from memchunk.backend import Backend
 from memchunk.catalog import Catalog
+from memchunk.draft import Order, Progress
 from memchunk.errors import CorruptError, EvictedError, NotFoundError
 from memchunk.expiry import KEEP, Keep, expiry
 from memchunk.fresh import FreshBytes
@@ -25,7 +26,7 @@ from memchunk.observer import telling
 from memchunk.protocol import Buffer
 from memchunk.reader import Reader, StoredFile
 from memchunk.sources import Source, open_source
-from memchunk.writer import CHUNKS_IN_FLIGHT, Order, Progress, Writer
+from memchunk.writer import CHUNKS_IN_FLIGHT, Writer
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 

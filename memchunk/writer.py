@@ -11,8 +11,7 @@ import secrets
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from memchunk import protocol
 from memchunk.amend import Amender
@@ -20,6 +19,7 @@ from memchunk.backend import Backend
 from memchunk.bulk import BulkClient
 from memchunk.catalog import Catalog
 from memchunk.digest import Sha256
+from memchunk.draft import Draft, Order
 from memchunk.errors import (
     ChangedError,
     DigestMismatchError,
@@ -27,7 +27,7 @@ from memchunk.errors import (
     StorageFullError,
     UnavailableError,
 )
-from memchunk.expiry import DRAFT_SECONDS, chunk_exptime, expiry
+from memchunk.expiry import DRAFT_SECONDS, chunk_exptime
 from memchunk.index import Entry, Index, already_exists, changed, stands
 from memchunk.layout import MAX_CHUNK_BYTES, Rule
 from memchunk.manifest import FileInfo, Manifest
@@ -39,45 +39,6 @@ CHUNKS_IN_FLIGHT = 3  # sent while the reply to the oldest is still on its way
 WRITE_BUFFER_BYTES = (CHUNKS_IN_FLIGHT + 1) * MAX_CHUNK_BYTES  # the most a put holds of a stream
 MAX_COMMITS = 100
 ZEROS = memoryview(bytes(MAX_CHUNK_BYTES))
-
-Progress = Callable[[int, int | None], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a put asks for: the arguments of `Store.put` but the source."""
-
-    name: str
-    content_type: str
-    replace: bool = False
-    if_match: Collection[str] | None = None
-    ttl: int | float | None = None
-    sha256: str | None = None
-    progress: Progress | None = None
-
-
-@dataclass(slots=True)
-class Draft:
-    """The chunks of a write that has no manifest yet."""
-
-    rule: Rule
-    generation: str
-    size: int = 0
-    crc32s: list[int] = field(default_factory=list)
-    sha256: str = ""
-
-    def manifest(self, order: Order, now: float) -> Manifest:
-        """The manifest that makes these chunks the file that was ordered."""
-        return Manifest(
-            name=order.name,
-            sha256=self.sha256,
-            layout=self.rule.lay_out(self.size),
-            generation=self.generation,
-            content_type=order.content_type,
-            created_ms=int(now * 1000),
-            expires=expiry(order.ttl, now),
-            crc32s=tuple(self.crc32s),
-        )
 
 
 class Writer:

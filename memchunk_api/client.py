@@ -27,6 +27,7 @@ from memchunk import (
     MemchunkError,
     NotFoundError,
 )
+from memchunk.draft import Progress
 from memchunk.expiry import expiry
 from memchunk.fresh import FreshBytes
 from memchunk.manifest import check_content_type, check_sha256
@@ -34,7 +35,6 @@ from memchunk.names import check_name
 from memchunk.protocol import Buffer
 from memchunk.sources import Source
 from memchunk.store import Allocate
-from memchunk.writer import Progress
 from memchunk_api import digests
 from memchunk_api.conditional import ByteRange
 from memchunk_api.description import from_json, location, metadata_location

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from memchunk import DigestMismatchError
+from memchunk.draft import Progress
 from memchunk.sources import Source, open_source
-from memchunk.writer import Progress
 
 # Stays in a processor's cache while it is hashed and copied to the socket.
 BLOCK_BYTES = 256 * 1024

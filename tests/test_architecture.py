@@ -20,6 +20,7 @@ MAX_LINES = 300
 LAYERS = {
     "errors": 0,
     # pure: they decide
+    "draft": 1,
     "expiry": 1,
     "journal": 1,
     "layout": 1,

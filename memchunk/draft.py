@@ -1,0 +1,52 @@
+"""What a put asks for, and what it has stored so far: the makings of a manifest.
+
+Pure: the clock and the random bits are passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from memchunk.expiry import expiry
+from memchunk.layout import Rule
+from memchunk.manifest import Manifest
+
+Progress = Callable[[int, int | None], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a put asks for: the arguments of `Store.put` but the source."""
+
+    name: str
+    content_type: str
+    replace: bool = False
+    if_match: Collection[str] | None = None
+    ttl: int | float | None = None
+    sha256: str | None = None
+    progress: Progress | None = None
+
+
+@dataclass(slots=True)
+class Draft:
+    """The chunks of a write that has no manifest yet."""
+
+    rule: Rule
+    generation: str
+    size: int = 0
+    crc32s: list[int] = field(default_factory=list)
+    sha256: str = ""
+
+    def manifest(self, order: Order, now: float) -> Manifest:
+        """The manifest that makes these chunks the file that was ordered."""
+        return Manifest(
+            name=order.name,
+            sha256=self.sha256,
+            layout=self.rule.lay_out(self.size),
+            generation=self.generation,
+            content_type=order.content_type,
+            created_ms=int(now * 1000),
+            expires=expiry(order.ttl, now),
+            crc32s=tuple(self.crc32s),
+        )
