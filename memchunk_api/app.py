@@ -9,8 +9,9 @@ import falcon
 from memchunk import Store
 from memchunk_api import problems
 from memchunk_api.buffers import Budget
-from memchunk_api.files import File, Files, Metadata
+from memchunk_api.files import File, Files
 from memchunk_api.guard import Guard
+from memchunk_api.metadata import Metadata
 from memchunk_api.page import Page, Static
 from memchunk_api.receiving import Writer
 from memchunk_api.service import Livez, Readyz
@@ -23,9 +24,9 @@ def create_app(store: Store, settings: Settings) -> falcon.App[Any, Any]:
     writer = Writer(store, budget, settings)
     app: falcon.App[Any, Any] = falcon.App(middleware=[Guard(settings.token)])
     problems.install(app)
-    app.add_route("/files", Files(writer))
+    app.add_route("/files", Files(store, writer))
     app.add_route("/files/{name:path}", File(store, budget, writer))
-    app.add_route("/metadata/{name:path}", Metadata(store))
+    app.add_route("/metadata/{name:path}", Metadata(store, settings))
     app.add_route("/", Page())
     app.add_route("/static/{file}", Static())
     app.add_route("/livez", Livez())

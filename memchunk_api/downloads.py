@@ -159,7 +159,9 @@ class Download:
                 self._set_headers(info, wanted.stop - wanted.start)
                 self._resp.set_header("Content-Range", wanted.content_range(info.size))
                 self._resp.status = falcon.HTTP_206
-                self._resp.stream = Stream(_cut_off(first, blocks, name), held.pop_all())
+                self._resp.stream = Stream(
+                    cut_off(first, blocks, f"a range of {quote(name)}"), held.pop_all()
+                )
                 return True
         raise BusyError(f"{name!r} is being replaced again and again; try again in a moment")
 
@@ -217,12 +219,15 @@ def _blocks_from(file: io.RawIOBase, wanted: ByteRange) -> Iterator[bytes]:
         yield block
 
 
-def _cut_off(first: bytes, blocks: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """The blocks; an error among them ends the connection, for the status is out already."""
+def cut_off(first: bytes, blocks: Iterator[bytes], what: str) -> Iterator[bytes]:
+    """The blocks of `what`, which the log calls so where an error ends the connection.
+
+    There is nothing else left to do: the status is out already.
+    """
     yield first
     try:
         yield from blocks
     except MemchunkError as error:
-        log.warning("cut off a range of %s: %s", quote(name), error)
-        # To gunicorn a broken connection: it closes it, short of the announced length.
-        raise BrokenPipeError(errno.EPIPE, "the file changed while it was sent") from None
+        log.warning("cut off %s: %s", what, error)
+        # To gunicorn a broken connection: it closes it, short of what was announced.
+        raise BrokenPipeError(errno.EPIPE, "what was sent cannot be completed") from None

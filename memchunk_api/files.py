@@ -1,4 +1,4 @@
-"""/files and /metadata: requests become calls of the store, results become answers.
+"""/files: requests become calls of the store, results become answers.
 
 What a request brings is read elsewhere (`receiving`, `conditional`, `parameters`), and
 so is what an error looks like (`problems`).
@@ -7,7 +7,6 @@ so is what an error looks like (`problems`).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
 from contextlib import suppress
 
 import falcon
@@ -23,16 +22,31 @@ from memchunk import (
 from memchunk.names import check_name
 from memchunk_api import description, parameters, problems
 from memchunk_api.buffers import Budget
+from memchunk_api.changes import Change
 from memchunk_api.conditional import Preconditions, Verdict
 from memchunk_api.downloads import Download, failed, preconditions, validators
-from memchunk_api.receiving import Writer
+from memchunk_api.listing import Listing
+from memchunk_api.metadata import amend, answer_amended, expectation, lasting
+from memchunk_api.receiving import Upload, Writer
 
 
 class Files:
     """/files: files whose name is not in the path."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, store: Store, writer: Writer) -> None:
+        self._store = store
         self._writer = writer
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List the files whose names begin with `?prefix=` and come after `?after=`.
+
+        As JSON, `?limit=` of them (100 by default, 1000 at most) and the `next` name to go
+        on after; as text/plain, one name per line, all of them or `limit`. Where a page is
+        not the last, a Link header with rel="next" (RFC 8288) leads on.
+        """
+        Listing(self._store, req, resp).send()
+
+    on_head = on_get
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Create a file called `?name=`, or as its form says, or anything.
@@ -89,37 +103,76 @@ class File:
         answer_stored(resp, info)
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Create the file, or replace the one there is."""
+        """Create the file, or replace the one there is; or rename it and change its type.
+
+        An urlencoded body that was announced, has 8 KiB at most and is a form of nothing
+        but `file_name`, `file_type` and `file_size_bytes` changes the name and the type of
+        the file that is there; the size is only compared. Any other body is a file, though
+        curl's --data-binary calls it urlencoded.
+
+        In a multipart form a field `file_name` renames the file in the same step: the
+        new content is stored under the path's name, and that is renamed.
+        """
         query = parameters.read(req, known={"ttl"})
+        ttl = query.get("ttl")
         check_name(name)
         conditions = preconditions(req)
+        fields = self._writer.receive_fields(req)
+        change = Change.from_form(fields) if fields is not None else None
+        if change is not None:
+            change = lasting(change, ttl)
+            answer_amended(resp, name, amend(self._store, name, change, conditions))
+            return
         current = self._judge(name, conditions)
-        upload = self._writer.receive(req)
-        ttl = query.get("ttl")
-        if not conditions:
-            info = self._writer.put(name, upload, ttl=ttl, replace=True)
-        else:
-            # The verdict was on `current`: it has to be what is replaced, or nothing is.
-            expected = {current.sha256} if current is not None else None
+        upload = self._writer.receive(req) if fields is None else Upload.of_bytes(fields)
+        if upload.form is None:
+            answer_stored(resp, self._replace(name, upload, ttl, conditions, current))
+            return
+        form = upload.form
+        form.at_end = lambda: self._check_target(name, form.file_name)
+        info = self._replace(name, upload, ttl, conditions, current)
+        if form.file_name is not None and form.file_name != name:
             try:
-                info = self._writer.put(name, upload, ttl=ttl, if_match=expected)
-            except (AlreadyExistsError, NotFoundError):
-                raise failed(name) from None
+                info = self._store.update(name, new_name=form.file_name, if_match={info.sha256})
+            except BaseException:
+                problems.tell_stored(resp, [name])
+                raise
         answer_stored(resp, info)
+
+    def _replace(
+        self,
+        name: str,
+        upload: Upload,
+        ttl: str | None,
+        conditions: Preconditions,
+        current: FileInfo | None,
+    ) -> FileInfo:
+        """Put an upload in the place of `current`, which the conditions held for."""
+        if not conditions:
+            return self._writer.put(name, upload, ttl=ttl, replace=True)
+        # The verdict was on `current`: it has to be what is replaced, or nothing is.
+        expected = {current.sha256} if current is not None else None
+        try:
+            return self._writer.put(name, upload, ttl=ttl, if_match=expected)
+        except (AlreadyExistsError, NotFoundError) as error:
+            if error.name != name:
+                raise  # about the name that it shall have
+            raise failed(name) from None
+
+    def _check_target(self, name: str, new_name: str | None) -> None:
+        """Raise what is wrong with a new name while the old file is still there."""
+        if new_name is None:
+            return
+        check_name(new_name)
+        if new_name != name and new_name in self._store:
+            raise AlreadyExistsError(
+                f"there is a file {new_name!r} already; choose another file_name, or delete it",
+                name=new_name,
+            )
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Delete the file."""
-        conditions = preconditions(req)
-        expected: Collection[str] | None = None
-        tags = conditions.if_match
-        if tags is not None and not tags.any and conditions == Preconditions(if_match=tags):
-            # Also for a file that lost chunks, which `stat` would not describe.
-            expected = tags.strong_values()
-        elif conditions:
-            info = self._store.stat(name)
-            if conditions.evaluate(validators(info), reading=False) is Verdict.FAILED:
-                raise failed(name)
-            expected = {info.sha256}
+        expected = expectation(self._store, name, preconditions(req))
         self._store.delete(name, if_match=expected)
         resp.status = falcon.HTTP_204
 
@@ -141,20 +194,6 @@ class File:
         if conditions.evaluate(known, reading=False) is Verdict.FAILED:
             raise failed(name)
         return current
-
-
-class Metadata:
-    """/metadata/{name}: what is known of a file."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """The file's facts, as JSON."""
-        resp.media = description.as_json(self._store.stat(name))
-        resp.set_header("Cache-Control", "no-cache")
-
-    on_head = on_get
 
 
 def answer_stored(resp: falcon.Response, info: FileInfo) -> None:

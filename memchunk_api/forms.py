@@ -8,6 +8,7 @@ moves its bytes.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import falcon
@@ -34,6 +35,8 @@ class Form:
         file_name: the text of the part called so, once it has come by; else None. It may
             stand before or after the file, and has surely come by when the last file has
             ended.
+        at_end: called when all has come, and before the last file is known to have ended:
+            what it raises goes to who reads that.
     """
 
     def __init__(self, body: Body, content_type: str, *, most_files: int) -> None:
@@ -51,6 +54,7 @@ class Form:
         self._most_files = most_files
         self._files = 0
         self.file_name: str | None = None
+        self.at_end: Callable[[], object] = lambda: None
         self._upcoming = self._find_file()
         if self._upcoming is None:
             raise falcon.HTTPBadRequest(
@@ -72,6 +76,7 @@ class Form:
         if self._upcoming is None:
             while self._reader.read(FORM_OVERHEAD_BYTES):
                 pass  # what follows the form means nothing, but has to arrive
+            self.at_end()
 
     def _find_file(self) -> Any:
         """The next part called `file`, or None at the form's proper end."""

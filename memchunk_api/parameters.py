@@ -15,6 +15,8 @@ import falcon
 from memchunk.expiry import expiry
 
 _MOST_FIELDS = 16
+# More is as bad as this, and need not fit a float.
+_MOST_SECONDS = 10**12
 _SECONDS = re.compile(r"[0-9]{1,12}")
 
 
@@ -58,9 +60,17 @@ def lifetime(value: str | None, default: int | None) -> int | None:
         return default
     if not _SECONDS.fullmatch(value):
         raise falcon.HTTPBadRequest(description="ttl is a whole number of seconds, such as 3600")
-    seconds = int(value)
+    return check_lifetime(int(value))
+
+
+def check_lifetime(seconds: int) -> int:
+    """`seconds`, if memcached can count so many from now on.
+
+    Raises:
+        falcon.HTTPBadRequest: it cannot.
+    """
     try:
-        expiry(seconds, time.time())
+        expiry(min(seconds, _MOST_SECONDS), time.time())
     except ValueError as error:
         raise falcon.HTTPBadRequest(description=str(error)) from None
     return seconds

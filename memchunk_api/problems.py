@@ -52,6 +52,7 @@ HTTP_CODES = {
     403: "forbidden",
     404: "no_such_route",
     405: "method_not_allowed",
+    406: "not_acceptable",
     408: "request_timeout",
     414: "uri_too_long",
     415: "unsupported_media_type",

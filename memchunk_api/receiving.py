@@ -6,6 +6,7 @@ the store, which moves its bytes: no temporary file, no copy of the whole.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ MOST_FORM_BYTES = 1024 * 1024 * 1024
 # curl's --data and --data-binary say so of any bytes.
 URLENCODED = "application/x-www-form-urlencoded"
 
+# A name of 512 bytes takes 1536 where every byte is escaped.
+MOST_FIELDS_BYTES = 8 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -66,6 +70,11 @@ class Upload:
     sha256: str | None = None
     is_small: bool = False
     form: Form | None = None
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Upload:
+        """A file that has come already, and is small."""
+        return cls(io.BytesIO(data), len(data), is_small=True)
 
 
 class Writer:
@@ -90,9 +99,7 @@ class Writer:
         announced = announced_digests(req)
         sha256 = next((digest for name, digest in announced if name == "sha-256"), None)
         others = [pair for pair in announced if pair != ("sha-256", sha256)]
-        body = Body(
-            req, patience=self._settings.body_timeout, limit=MAX_FILE_BYTES, announced=others
-        )
+        body = self._body(req, MAX_FILE_BYTES, others)
         return Upload(
             body,
             body.length,
@@ -100,6 +107,19 @@ class Writer:
             sha256=sha256.hex() if sha256 is not None else None,
             is_small=_is_small(req),
         )
+
+    def receive_fields(self, req: falcon.Request) -> bytes | None:
+        """The whole body, if it could be a small urlencoded form; else None, and nothing is read.
+
+        Raises:
+            falcon.HTTPError: the headers cannot be used, or the body does not arrive.
+            DigestMismatchError: it is not what was announced.
+        """
+        length = announced_length(req)
+        is_urlencoded = essence(req.content_type) == URLENCODED
+        if not is_urlencoded or length is None or length > MOST_FIELDS_BYTES:
+            return None
+        return self._body(req, MOST_FIELDS_BYTES, announced_digests(req)).read_whole()
 
     def receive_several(self, req: falcon.Request) -> Iterator[Upload]:
         """The files in a request, each once the one before has been put. Raises as `receive`."""
@@ -110,12 +130,7 @@ class Writer:
     def _receive_form(
         self, req: falcon.Request, limit: int, *, most_files: int
     ) -> Iterator[Upload]:
-        body = Body(
-            req,
-            patience=self._settings.body_timeout,
-            limit=limit,
-            announced=announced_digests(req),
-        )
+        body = self._body(req, limit, announced_digests(req))
         form = Form(body, str(media_type(req.content_type)), most_files=most_files)
         while (file := form.next_file()) is not None:
             yield Upload(
@@ -126,6 +141,11 @@ class Writer:
                 is_small=_is_small(req),
                 form=form,
             )
+
+    def _body(
+        self, req: falcon.Request, limit: int, announced: Iterable[tuple[str, bytes]]
+    ) -> Body:
+        return Body(req, patience=self._settings.body_timeout, limit=limit, announced=announced)
 
     def put(
         self,

@@ -121,9 +121,9 @@ def test_a_route_that_is_none(http: httpx.Client) -> None:
     ("method", "path", "allowed"),
     [
         ("PATCH", "/files/x", {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"}),
-        ("DELETE", "/files", {"POST", "OPTIONS"}),
+        ("DELETE", "/files", {"GET", "HEAD", "POST", "OPTIONS"}),
         ("POST", "/livez", {"GET", "HEAD", "OPTIONS"}),
-        ("PUT", "/metadata/x", {"GET", "HEAD", "OPTIONS"}),
+        ("PUT", "/metadata/x", {"GET", "HEAD", "PATCH", "OPTIONS"}),
     ],
 )
 def test_a_method_that_is_not_allowed(
