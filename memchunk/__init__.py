@@ -23,6 +23,7 @@ from memchunk.factory import connect
 from memchunk.layout import MAX_FILE_BYTES
 from memchunk.manifest import FileInfo
 from memchunk.observer import Exchange, Observer
+from memchunk.plan import Landing, Upload
 from memchunk.store import Store
 from memchunk.writer import WRITE_BUFFER_BYTES
 
@@ -40,6 +41,7 @@ __all__ = [
     "Exchange",
     "FileInfo",
     "InvalidNameError",
+    "Landing",
     "MemchunkError",
     "NotFoundError",
     "Observer",
@@ -47,6 +49,7 @@ __all__ = [
     "Store",
     "TooLargeError",
     "UnavailableError",
+    "Upload",
     "UploadIncompleteError",
     "connect",
 ]

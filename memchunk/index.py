@@ -17,7 +17,7 @@ from memchunk.errors import AlreadyExistsError, ChangedError, CorruptError, NotF
 from memchunk.expiry import exptime
 from memchunk.manifest import MAX_MANIFEST_BYTES, Manifest
 from memchunk.names import manifest_key
-from memchunk.protocol import EXPIRE_AT_ONCE, Command, Reply
+from memchunk.protocol import Command, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +95,7 @@ class Index:
     def remove(self, name: str, seen: Entry) -> bool:
         """Take the manifest of `name` away if it is still the one `seen`; whether it was."""
         key = manifest_key(self._backend.namespace, name)
-        # memcached knows no conditional delete among its classic commands; an item that
-        # is replaced by one that has expired is deleted all the same
-        [reply] = self._backend.exchange([protocol.store("cas", key, EXPIRE_AT_ONCE, cas=seen.cas)])
-        if reply.word != "REFUSED":
-            return reply.word == "STORED"
-        # no room even for an empty item: deleting must work in a full memcached
-        entry, _ = self.look(name)
-        if entry is None or entry.cas != seen.cas:
-            return False
-        [reply] = self._backend.exchange([protocol.delete(key)])
-        return reply.word == "DELETED"
+        return self._backend.remove(key, seen.cas)
 
 
 def _entry(reply: Reply, name: str | None) -> Entry | None:

@@ -1,16 +1,13 @@
 """The manifest: the record that makes a set of chunks a file. Its codec and checks.
 
-JSON, so that a person can read it in memcached; it ends with a crc32 of all the
-bytes before, so that one flipped bit is noticed wherever it is. Every field is
-checked when it is read, and versions not known here are refused.
+A sealed record (`record.py`). Every field is checked when it is read, and versions not
+known here are refused.
 Pure: the clock and the random bits are passed in.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +16,7 @@ from memchunk.errors import CorruptError, InvalidNameError
 from memchunk.expiry import LATEST_SECOND
 from memchunk.layout import MAX_FILE_BYTES, Layout
 from memchunk.names import check_name
+from memchunk.record import seal, unseal
 
 VERSION = 1
 MAX_MANIFEST_BYTES = 64 * 1024
@@ -30,8 +28,6 @@ _CRC32S = re.compile(r"([0-9a-f]{8})*")
 # type "/" subtype, then parameters (RFC 9110, section 8.3.1); visible ASCII and spaces only
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _CONTENT_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}( *;[ -~]*)?")
-_CHECK = re.compile(rb',"crc32":"([0-9a-f]{8})"}')
-_CHECK_BYTES = len(b',"crc32":"01234567"}')
 
 
 class UnknownVersionError(CorruptError):
@@ -132,8 +128,7 @@ def encode(manifest: Manifest) -> bytes:
         record["moved_from"] = manifest.moved_from
         record["moving_to"] = manifest.moving_to
         record["moving_since"] = manifest.moving_since
-    body = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
-    value = b'%b,"crc32":"%08x"}' % (body, zlib.crc32(body))
+    value = seal(record)
     if len(value) > MAX_MANIFEST_BYTES:
         raise ValueError(f"a manifest of {len(value)} bytes; {MAX_MANIFEST_BYTES} is the limit")
     return value
@@ -165,14 +160,7 @@ def decode(value: bytes, name: str | None) -> Manifest:
 def _record(value: bytes) -> dict[str, Any]:
     if len(value) > MAX_MANIFEST_BYTES:
         raise ValueError(f"{len(value)} bytes, more than a manifest has")
-    check = _CHECK.fullmatch(value[-_CHECK_BYTES:])
-    body = value[:-_CHECK_BYTES]
-    if check is None or int(check[1], 16) != zlib.crc32(body):
-        raise ValueError("its crc32 does not match")
-    record = json.loads(body + b"}")
-    if not isinstance(record, dict):
-        raise ValueError("it is not a JSON object")
-    return record
+    return unseal(value)
 
 
 def _manifest(

@@ -87,6 +87,16 @@ def journal_key(namespace: str, shard: int, segment: int) -> str:
     return f"{namespace}:j:{shard}:{segment}"
 
 
+def upload_key(namespace: str, upload_id: str) -> str:
+    """The key of the record of an upload."""
+    return f"{namespace}:u:{upload_id}"
+
+
+def part_key(namespace: str, generation: str, index: int) -> str:
+    """The key of part `index` (from 0) of an upload's generation (32 hex digits)."""
+    return f"{namespace}:p{{{generation}}}|#|{index}"
+
+
 def canary_key(namespace: str, nonce: str) -> str:
     """The key of the item that a health check stores, reads and deletes."""
     return f"{namespace}:h:{nonce}"

@@ -17,6 +17,7 @@ MAX_VALUE_BYTES = 1024**3  # memcached's largest item size (-I)
 # memcached has read the value and thrown it away: the connection is still in step.
 REFUSALS = (
     b"SERVER_ERROR out of memory",
+    b"SERVER_ERROR Out of memory during read",  # of a value larger than one slot
     b"SERVER_ERROR object too large",
 )
 
@@ -48,7 +49,7 @@ def _words(*words: str) -> dict[bytes, Reply]:
 STORES = _words("STORED", "NOT_STORED", "EXISTS", "NOT_FOUND")
 TOUCHES = _words("TOUCHED", "NOT_FOUND")
 DELETES = _words("DELETED", "NOT_FOUND")
-PROBES = _words("HD", "EN", "ERROR")  # the last where it does not know `mg`
+PROBES = _words("HD", "EN")
 VALUES = _words("END")  # or a value, and then that
 
 
@@ -119,7 +120,3 @@ def probe(key: str) -> Command:
     segmented LRU).
     """
     return Command(key, f"mg {key} u\r\n".encode(), PROBES)
-
-
-# Ask for the server's settings: lines of `STAT name value`, then `END`.
-SETTINGS = Command("", b"stats settings\r\n", {})

@@ -7,7 +7,6 @@ the name of the file that it is about. What the verbs do is done elsewhere.
 from __future__ import annotations
 
 import io
-import mimetypes
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -15,21 +14,20 @@ from contextlib import contextmanager
 from memchunk.amend import Amender, Changes
 from memchunk.backend import Backend
 from memchunk.catalog import Catalog
-from memchunk.deadline import AtLeisure, Within
 from memchunk.draft import Order, Progress
 from memchunk.errors import CorruptError, EvictedError, NotFoundError
 from memchunk.expiry import KEEP, Keep, expiry
 from memchunk.fresh import FreshBytes
 from memchunk.index import Index
 from memchunk.manifest import FileInfo, check_content_type, check_sha256
+from memchunk.mediatype import guess_content_type
 from memchunk.names import check_name, check_prefix
 from memchunk.observer import telling
 from memchunk.protocol import Buffer
 from memchunk.reader import Reader, StoredFile
 from memchunk.sources import Source, open_source
+from memchunk.uploads import Uploads
 from memchunk.writer import CHUNKS_IN_FLIGHT, Writer
-
-DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 Allocate = Callable[[FileInfo], Buffer]
 
@@ -50,6 +48,7 @@ class Store:
         self._writer = Writer(
             backend, self._index, self._reader, self._amender, self._catalog, compact=compact
         )
+        self._uploads = Uploads(backend, self._index, self._reader, self._writer)
 
     def put(
         self,
@@ -97,7 +96,7 @@ class Store:
             if sha256 is not None:
                 check_sha256(sha256)
             if content_type is None:
-                content_type = _guess_content_type(name)
+                content_type = guess_content_type(name)
             check_content_type(content_type)
             order = Order(name, content_type, replace, if_match, ttl, sha256, progress)
             with open_source(source, kept=CHUNKS_IN_FLIGHT) as blocks:
@@ -135,9 +134,7 @@ class Store:
         """
 
         def allocate(info: FileInfo) -> memoryview:
-            with AtLeisure():
-                found = buffer(info) if callable(buffer) else buffer
-            target = memoryview(found).cast("B")
+            target = memoryview(buffer(info) if callable(buffer) else buffer).cast("B")
             if target.readonly:
                 raise TypeError("the buffer is read-only; pass a bytearray or the like")
             if len(target) < info.size:
@@ -259,6 +256,11 @@ class Store:
         """
         return self._catalog.reindex()
 
+    @property
+    def uploads(self) -> Uploads:
+        """Files that arrive in parts, over many requests."""
+        return self._uploads
+
     def check(self) -> None:
         """Store, read and delete a small item on every server.
 
@@ -278,16 +280,7 @@ class Store:
 
     @contextmanager
     def _about(self, name: str) -> Iterator[None]:
-        """Check the name, put it on the errors raised inside, and tell the observer of them.
-
-        Here the time of a call begins.
-        """
+        """Check the name, put it on the errors raised inside, and tell the observer of them."""
         check_name(name)
-        with telling(self._backend.observer, name), Within(self._backend.deadline):
+        with telling(self._backend.observer, name):
             yield
-
-
-def _guess_content_type(name: str) -> str:
-    """The media type that the ending of `name` stands for."""
-    guessed, encoding = mimetypes.guess_type("/" + name.rpartition("/")[2])
-    return DEFAULT_CONTENT_TYPE if guessed is None or encoding is not None else guessed

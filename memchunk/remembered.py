@@ -1,0 +1,41 @@
+"""An upload as this process last saw it. It spares questions; nothing depends on it."""
+
+from __future__ import annotations
+
+from memchunk.parts import Parts
+from memchunk.plan import Upload
+
+
+class Remembered:
+    """What a process remembers of an upload that takes parts.
+
+    Attributes:
+        upload: the upload.
+        record: its record, byte by byte; where memcached has another, all this is void.
+        parts: its parts.
+        watched: the last part that was missing when parts were last looked after.
+    """
+
+    def __init__(self, upload: Upload, record: bytes, parts: Parts) -> None:
+        self.upload = upload
+        self.record = record
+        self.parts = parts
+        self.watched = upload.part_count - 1
+        self._renewed: float = upload.created
+
+    def is_complete(self) -> bool:
+        """Whether no part is missing; else another one is watched from now on.
+
+        So each part is asked after about once, from the last to the first, and most parts
+        that land find the watched one missing, and ask no further.
+        """
+        missing = self.parts.last_missing(self.watched + 1)
+        if missing is not None:
+            self.watched = missing
+        return missing is None
+
+    def renew(self, now: float) -> None:
+        """Let all parts stay for another lifetime, where it is time for that."""
+        if now - self._renewed >= self.upload.lifetime / 2:
+            self._renewed = now
+            self.parts.missing()
