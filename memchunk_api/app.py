@@ -8,21 +8,30 @@ import falcon
 
 from memchunk import Store
 from memchunk_api import problems
+from memchunk_api.access import Trace
 from memchunk_api.buffers import Budget
 from memchunk_api.files import File, Files
 from memchunk_api.guard import Guard
 from memchunk_api.metadata import Metadata
+from memchunk_api.metrics import Metrics
 from memchunk_api.page import Page, Static
 from memchunk_api.receiving import Writer
-from memchunk_api.service import Livez, Readyz
+from memchunk_api.service import Livez, MetricsPage, Readyz
 from memchunk_api.settings import Settings
 
 
-def create_app(store: Store, settings: Settings) -> falcon.App[Any, Any]:
-    """The WSGI application over `store`; one per process, for the budget counts per process."""
-    budget = Budget(settings.buffer_bytes)
+def create_app(
+    store: Store, settings: Settings, metrics: Metrics | None = None
+) -> falcon.App[Any, Any]:
+    """The WSGI application over `store`; one per process, for the budget counts per process.
+
+    `metrics` are what /metrics shows; without them it shows only the application's own.
+    """
+    metrics = metrics or Metrics()
+    metrics.buffer_limit(settings.buffer_bytes)
+    budget = Budget(settings.buffer_bytes, tell=metrics.buffered)
     writer = Writer(store, budget, settings)
-    app: falcon.App[Any, Any] = falcon.App(middleware=[Guard(settings.token)])
+    app: falcon.App[Any, Any] = falcon.App(middleware=[Trace(), Guard(settings.token)])
     problems.install(app)
     app.add_route("/files", Files(store, writer))
     app.add_route("/files/{name:path}", File(store, budget, writer))
@@ -31,4 +40,5 @@ def create_app(store: Store, settings: Settings) -> falcon.App[Any, Any]:
     app.add_route("/static/{file}", Static())
     app.add_route("/livez", Livez())
     app.add_route("/readyz", Readyz(store))
+    app.add_route("/metrics", MetricsPage(metrics))
     return app

@@ -17,7 +17,8 @@ from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]
 from memchunk import DigestMismatchError, TooLargeError
 from memchunk.manifest import check_content_type
 from memchunk_api import digests
-from memchunk_api.connection import LengthBody, PacedSocket
+from memchunk_api.connection import PacedSocket
+from memchunk_api.framing import LengthBody
 
 _BLOCK_BYTES = 64 * 1024
 

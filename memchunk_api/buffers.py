@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 MIB = 1024 * 1024
@@ -60,11 +60,23 @@ class Lease:
 class Budget:
     """How many bytes are still free, who waits for them, and a few idle buffers."""
 
-    def __init__(self, total: int, *, wait: float = WAIT_SECONDS) -> None:
-        """Share out `total` bytes; a request waits `wait` seconds at most."""
+    def __init__(
+        self,
+        total: int,
+        *,
+        wait: float = WAIT_SECONDS,
+        tell: Callable[[int, int], object] | None = None,
+    ) -> None:
+        """Share out `total` bytes; a request waits `wait` seconds at most.
+
+        `tell` is called with the number of bytes held, and of those waited for, whenever
+        one of them has changed.
+        """
         self.total = total
         self._wait = wait
+        self._tell = tell
         self._held = 0
+        self._awaited = 0
         self._idle: list[mmap.mmap] = []
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()
@@ -103,6 +115,7 @@ class Budget:
             if reused is not None:
                 # Counted with what it really is, which may be up to twice as much.
                 self._held += len(reused) - capacity
+                self._report()
             self._trim()
         return Lease(self, reused if reused is not None else _fresh(capacity), size)
 
@@ -110,6 +123,8 @@ class Budget:
         """Wait until all who came before have been served and `size` bytes are free."""
         ticket = object()
         self._queue.append(ticket)
+        self._awaited += size
+        self._report()
         try:
             served = self._changed.wait_for(
                 lambda: self._queue[0] is ticket and self._held + size <= self.total, self._wait
@@ -119,11 +134,18 @@ class Budget:
             self._held += size
         finally:
             self._queue.remove(ticket)
+            self._awaited -= size
+            self._report()
             self._changed.notify_all()
 
     def _leave(self, size: int) -> None:
         self._held -= size
+        self._report()
         self._changed.notify_all()
+
+    def _report(self) -> None:
+        if self._tell is not None:
+            self._tell(self._held, self._awaited)
 
     def _take_back(self, buffer: mmap.mmap | bytearray) -> None:
         with self._changed:

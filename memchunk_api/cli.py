@@ -69,8 +69,9 @@ def serve(**flags: str | None) -> None:
     The environment may also set MEMCHUNK_NAMESPACE, MEMCHUNK_LAYOUT (steady, or compact for
     files of one size), MEMCHUNK_DEFAULT_TTL (seconds), MEMCHUNK_TOKEN,
     MEMCHUNK_BUFFER_MEMORY (MiB per worker), MEMCHUNK_WORKERS, MEMCHUNK_THREADS,
-    MEMCHUNK_BODY_TIMEOUT (seconds) and MEMCHUNK_GRACE (seconds that requests under way get to
-    end once the server is told to stop).
+    MEMCHUNK_BODY_TIMEOUT (seconds), MEMCHUNK_GRACE (seconds that requests under way get to
+    end once the server is told to stop) and MEMCHUNK_ACCESS_LOG (on, or off for only what
+    failed).
     """
     given = {variable: value for variable, value in flags.items() if value is not None}
     try:

@@ -2,8 +2,7 @@
 
 gunicorn's threads read and write without any deadline; `PacedSocket` gives them
 one, and `Worker` hands it to them and turns gunicorn's own errors into problem
-documents. `LengthBody` is how a body gets into memory of ours without a copy. The
-only module beside `server.py` that knows how gunicorn works inside.
+documents.
 """
 
 from __future__ import annotations
@@ -18,16 +17,10 @@ from http import HTTPStatus
 from typing import Any
 
 from gunicorn.http import errors as http_errors  # type: ignore[import-untyped]
-from gunicorn.http.body import (  # type: ignore[import-untyped]
-    Body,
-    ChunkedReader,
-    LengthReader,
-)
-from gunicorn.http.message import Request  # type: ignore[import-untyped]
-from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from memchunk_api import problems
+from memchunk_api import access, problems
+from memchunk_api.framing import PacedParser
 
 # The average a client must keep up once its patience is used up. At this rate
 # 50 MiB take 53 minutes, a little less than the library gives a put.
@@ -67,6 +60,9 @@ class PacedSocket(socket.socket):
     `patience` seconds not counted. Its errno says that the connection is gone,
     because that is how gunicorn treats it: no answer, no traceback.
 
+    Attributes:
+        body_sent: the bytes that `send_body` has sent.
+
     It is the kernel that keeps the time. Python's own timeouts take a system call more
     for each transfer, and gunicorn sets some ten of them per request; every one lets
     go of the interpreter lock, which under load takes far longer than the call.
@@ -77,6 +73,7 @@ class PacedSocket(socket.socket):
         family, kind, proto = connection.family, connection.type, connection.proto
         super().__init__(family, kind, proto, fileno=connection.detach())
         super().settimeout(None)
+        self.body_sent = 0
         self._limit: float | None = None
         self.expect(HEADER_PATIENCE_SECONDS)
 
@@ -142,6 +139,11 @@ class PacedSocket(socket.socket):
                 raise _too_slow() from None
             remaining = deadline - time.monotonic()
 
+    def send_body(self, data: Any, /) -> None:
+        """Send some of an answer's body past gunicorn, and count it in `body_sent`."""
+        self.sendall(data)
+        self.body_sent += len(data)
+
     def _allow_to_receive(self) -> float:
         """Set how long the client may take now, and return when that began."""
         earned = self._patience + self._received / LEAST_BYTES_PER_SECOND
@@ -161,66 +163,6 @@ class PacedSocket(socket.socket):
         # To the kernel 0 means for ever.
         whole, part = divmod(max(int(seconds * 1_000_000), 1), 1_000_000)
         self.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, part))
-
-
-class LengthBody(Body):  # type: ignore[misc]
-    """The body of a request with a Content-Length, which can be read into a buffer.
-
-    gunicorn's own `read` copies every byte four times. After `readinto`, it is not to be
-    called, but by gunicorn at the body's end.
-    """
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill some of `buffer`; 0 at the end of the body, or of the connection."""
-        reader = self.reader
-        target = buffer[: reader.length]
-        held = reader.unreader.take_buffered()
-        if held:
-            # What came along with the headers, and perhaps with it the next request.
-            count = min(len(held), len(target))
-            target[:count] = held[:count]
-            if count < len(held):
-                reader.unreader.unread(held[count:])
-        else:
-            count = reader.unreader.sock.recv_into(target) if target else 0
-        reader.length -= count
-        return count
-
-
-class PacedRequest(Request):  # type: ignore[misc]
-    """A request whose connection is closed where its body was not read to the end.
-
-    gunicorn would announce that the connection stays, read on for a while, and then
-    close it all the same, perhaps under the client's next request.
-    """
-
-    body: Body
-
-    def __init__(self, *args: Any) -> None:
-        """Read the request's headers."""
-        super().__init__(*args)
-        # gunicorn would send `100 Continue` before the application runs, and so ask
-        # for a body that is refused a moment later. `body.py` sends it, if at all.
-        self._expected_100_continue = False
-
-    def set_body_reader(self) -> None:
-        """Find out how the body is framed."""
-        super().set_body_reader()
-        reader = self.body.reader
-        if isinstance(reader, LengthReader):
-            self.body = LengthBody(reader)
-
-    def should_close(self) -> bool:
-        """Whether this is the last request on its connection, as far as it is known now."""
-        reader = self.body.reader
-        is_read = reader.parser is None if isinstance(reader, ChunkedReader) else not reader.length
-        return not is_read or bool(super().should_close())
-
-
-class PacedParser(RequestParser):  # type: ignore[misc]
-    """Finds such requests on a connection."""
-
-    mesg_class = PacedRequest
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -267,21 +209,30 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer a request that never reached the application."""
         status = _status(exc)
+        request_id = access.new_request_id()
+        cause = None
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            self.log.error("cannot answer a request", exc_info=exc)
+            cause = repr(exc)
+            extra = {"request_id": request_id}
+            self.log.error("cannot answer a request", exc_info=exc, extra=extra)
             message = "the server failed; its log says why"
         else:
             message = str(exc) or status.phrase
-        problem = problems.document(status, code=problems.HTTP_CODES[status], message=message)
+        code = problems.HTTP_CODES[status]
+        problem = problems.document(status, code=code, message=message)
         body = json.dumps(problem).encode()
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\n"
             f"Connection: close\r\nContent-Type: {problems.MEDIA_TYPE}\r\n"
-            f"Cache-Control: no-store\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Cache-Control: no-store\r\nX-Request-ID: {request_id}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
-        head_only = req is not None and req.method == "HEAD"
+        if req is not None and req.method == "HEAD":
+            body = b""
         with suppress(OSError):  # nobody is listening any more
-            client.sendall(head.encode("ascii") + (b"" if head_only else body))
+            client.sendall(head.encode("ascii") + body)
+        facts = access.Facts(request_id, error=code, cause=cause)
+        self.app.reporter.refused(req, status.value, facts, sent=len(body))
 
 
 def _too_slow() -> TimeoutError:

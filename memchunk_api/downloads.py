@@ -205,7 +205,7 @@ def _whole(view: memoryview, connection: socket.socket | None) -> Iterator[bytes
     for start in range(SMALL_BYTES, len(view), SEND_BYTES):
         block = view[start : start + SEND_BYTES]
         if isinstance(connection, PacedSocket):
-            connection.sendall(block)
+            connection.send_body(block)
         else:
             yield bytes(block)
 

@@ -21,6 +21,7 @@ from memchunk import (
 )
 from memchunk.names import check_name
 from memchunk_api import description, parameters, problems
+from memchunk_api.access import facts_of
 from memchunk_api.buffers import Budget
 from memchunk_api.changes import Change
 from memchunk_api.conditional import Preconditions, Verdict
@@ -58,6 +59,7 @@ class Files:
         query = parameters.read(req, known={"name", "ttl"})
         ttl = query.get("ttl")
         if "name" in query:
+            facts_of(req.env).name = query["name"]
             info = self._writer.put(query["name"], self._writer.receive(req), ttl=ttl)
             answer_stored(resp, info)
             return
@@ -67,6 +69,7 @@ class Files:
                 name = upload.filename
                 if name is None:
                     name = description.invented_name(secrets.token_hex(16), upload.content_type)
+                facts_of(req.env).name = name
                 stored.append(self._writer.put(name, upload, ttl=ttl))
         except BaseException:
             problems.tell_stored(resp, self._writer.take_back(stored))

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import memchunk
 from memchunk import errors
+from memchunk_api.access import facts_of
 from memchunk_api.buffers import BusyError
 
 if TYPE_CHECKING:  # a client reads the table too, and starts sooner without it
@@ -153,26 +154,32 @@ def _handle_known(
         if isinstance(error, cls):
             resp.set_header("Retry-After", str(seconds))
     code = error.code if isinstance(error, memchunk.MemchunkError | BusyError) else ""
-    _write(resp, document(status, code=code, message=str(error), instance=req.path, **more))
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        facts_of(req.env).cause = str(error)
+    _write(req, resp, document(status, code=code, message=str(error), instance=req.path, **more))
 
 
 def _handle_unknown(
     req: falcon.Request, resp: falcon.Response, error: Exception, _params: dict[str, Any]
 ) -> None:
     # The cause is for whoever runs the server; the client learns only that there was one.
-    log.error("cannot answer %s %s", req.method, quote(req.path), exc_info=error)
+    facts = facts_of(req.env)
+    facts.cause = repr(error)
+    extra = {"request_id": facts.request_id}
+    log.error("cannot answer %s %s", req.method, quote(req.path), exc_info=error, extra=extra)
     message = "the server failed; its log says why"
-    _write(resp, document(500, code=HTTP_CODES[500], message=message, instance=req.path))
+    _write(req, resp, document(500, code=HTTP_CODES[500], message=message, instance=req.path))
 
 
 def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
     status = error.status_code
     message = error.description or _MESSAGES.get(status) or HTTPStatus(status).phrase
     code = HTTP_CODES.get(status, HTTPStatus(status).name.lower())
-    _write(resp, document(status, code=code, message=message, instance=req.path))
+    _write(req, resp, document(status, code=code, message=message, instance=req.path))
 
 
-def _write(resp: falcon.Response, problem: dict[str, object]) -> None:
+def _write(req: falcon.Request, resp: falcon.Response, problem: dict[str, object]) -> None:
+    facts_of(req.env).error = str(problem["code"])
     if hasattr(resp.context, "stored"):
         problem["stored"] = resp.context.stored
     resp.status = HTTPStatus(int(str(problem["status"])))

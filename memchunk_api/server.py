@@ -5,17 +5,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 import socket
+import tempfile
+from pathlib import Path
 from typing import Any
 
-import click
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 import memchunk
 from memchunk.embedded import Memcached
-from memchunk_api import connection
+from memchunk_api import connection, logs, metrics
 from memchunk_api.app import create_app
+from memchunk_api.logs import RequestLog
+from memchunk_api.metrics import Metrics
+from memchunk_api.report import Reporter
 from memchunk_api.settings import Settings
 
 BACKLOG = 2048
@@ -36,19 +43,29 @@ def run(settings: Settings) -> None:
     listeners = _listen(settings)
     master = os.getpid()
     memcached: Memcached | None = None
+    counts: Path | None = None
+    _log_to_stderr()
     try:
+        counts = _directory_for_metrics()
+        metrics.share(counts)
+        counters = Metrics(counts)
+        reporter = Reporter(counters, RequestLog(only_failures=not settings.access_log))
         servers = list(settings.servers)
         if not servers:
             memcached = Memcached(memory_mib=settings.memory_mib)
             servers = [memcached.address]
-        store = _connect(settings, servers)
-        _Gunicorn(settings, store, listeners, _greeting(settings, store, listeners)).run()
+        store = _connect(settings, servers, counters)
+        greeting = _greeting(settings, store, listeners)
+        _Gunicorn(settings, store, reporter, listeners, greeting).run()
     except (memchunk.MemchunkError, ValueError) as error:
         raise StartError(str(error)) from None
     finally:
         # gunicorn's workers are forks that come by here too when they end.
-        if memcached is not None and os.getpid() == master:
-            memcached.close()
+        if os.getpid() == master:
+            if memcached is not None:
+                memcached.close()
+            if counts is not None:
+                shutil.rmtree(counts, ignore_errors=True)
 
 
 class _Gunicorn(BaseApplication):  # type: ignore[misc]
@@ -58,11 +75,13 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         self,
         settings: Settings,
         store: memchunk.Store,
+        reporter: Reporter,
         listeners: list[socket.socket],
         greeting: str,
     ) -> None:
         self._settings = settings
         self._store = store
+        self.reporter = reporter
         # Handed over once; gunicorn reads its settings again on SIGHUP.
         self._bind = [f"fd://{listener.detach()}" for listener in listeners]
         self._greeting = greeting
@@ -78,7 +97,11 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             "threads": self._settings.threads,
             "keepalive": KEEPALIVE_SECONDS,
             "graceful_timeout": self._settings.grace,
-            "when_ready": lambda _arbiter: click.echo(self._greeting),
+            "when_ready": lambda _arbiter: logs.announce(self._greeting),
+            "pre_request": self.reporter.begin,
+            "post_request": self.reporter.end,
+            "child_exit": self.reporter.left,
+            "logger_class": _Logger,
             "loglevel": "warning",
             "proc_name": "memchunk",
             # Nobody's word is taken for what only a proxy may say, such as SCRIPT_NAME,
@@ -92,7 +115,32 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """The application, made anew in each worker; the store survives the fork."""
-        return create_app(self._store, self._settings)
+        return create_app(self._store, self._settings, self.reporter.metrics)
+
+
+class _Logger(Logger):  # type: ignore[misc]
+    """gunicorn's messages in the form of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        """Let its logger hand them on; called anew on SIGHUP."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logs.formatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+
+def _directory_for_metrics() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="memchunk-metrics-"))
+    except OSError as error:
+        raise StartError(
+            f"no room for temporary files ({error}); let TMPDIR name a directory to write to"
+        ) from None
 
 
 def _listen(settings: Settings) -> list[socket.socket]:
@@ -117,10 +165,12 @@ def _listen(settings: Settings) -> list[socket.socket]:
     return listeners
 
 
-def _connect(settings: Settings, servers: list[str]) -> memchunk.Store:
+def _connect(settings: Settings, servers: list[str], counters: Metrics) -> memchunk.Store:
     if settings.namespace is None:
-        return memchunk.connect(servers, layout=settings.layout)
-    return memchunk.connect(servers, namespace=settings.namespace, layout=settings.layout)
+        return memchunk.connect(servers, layout=settings.layout, observer=counters)
+    return memchunk.connect(
+        servers, namespace=settings.namespace, layout=settings.layout, observer=counters
+    )
 
 
 def _greeting(settings: Settings, store: memchunk.Store, listeners: list[socket.socket]) -> str:

@@ -1,10 +1,12 @@
-"""Health: is this process alive, and could it serve a file now."""
+"""What is there for whoever watches the server: its health, and its metrics."""
 
 from __future__ import annotations
 
 import falcon
 
 from memchunk import Store
+from memchunk_api import metrics
+from memchunk_api.metrics import Metrics
 
 
 class Livez:
@@ -31,5 +33,20 @@ class Readyz:
         resp.content_type = falcon.MEDIA_TEXT
         resp.set_header("Cache-Control", "no-store")
         resp.text = "ready\n"
+
+    on_head = on_get
+
+
+class MetricsPage:
+    """What Prometheus scrapes."""
+
+    def __init__(self, counters: Metrics) -> None:
+        self._metrics = counters
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """All metrics, of all workers."""
+        resp.content_type = metrics.CONTENT_TYPE
+        resp.set_header("Cache-Control", "no-store")
+        resp.data = self._metrics.expose()
 
     on_head = on_get

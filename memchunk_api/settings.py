@@ -61,6 +61,7 @@ class Settings:
         threads: threads in each, which is how many requests it answers at once.
         body_timeout: seconds without a byte after which a request body is given up.
         grace: seconds that requests under way get to end once the server is told to stop.
+        access_log: whether every request has a line in the log, or only one that failed here.
     """
 
     host: str = "127.0.0.1"
@@ -78,6 +79,7 @@ class Settings:
     body_timeout: int = 30
     # Docker kills after 10 s, and memcached must have been ended by then.
     grace: int = 8
+    access_log: bool = True
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -120,6 +122,7 @@ class Settings:
                 most=LONGEST_BODY_TIMEOUT_SECONDS,
             ),
             grace=read.integer("MEMCHUNK_GRACE", default.grace, least=1, most=3600),
+            access_log=read.switch("MEMCHUNK_ACCESS_LOG", default=default.access_log),
         )
 
 
@@ -147,6 +150,15 @@ class _Reader:
         raise SettingsError(
             f"{variable} must be a whole number from {least} to {most}, not {value[:40]!r}"
         )
+
+    def switch(self, variable: str, *, default: bool) -> bool:
+        match self.text(variable):
+            case None:
+                return default
+            case "on" | "off" as value:
+                return value == "on"
+            case other:
+                raise SettingsError(f"{variable} must be on or off, not {other[:40]!r}")
 
     def layout(self, variable: str) -> LayoutName:
         match self.text(variable):
