@@ -36,10 +36,11 @@ def shared_server() -> Iterator[tuple[str, str]]:
         wait_until_ready(named)
         yield named, "MEMCHUNK_TEST_SERVERS"
     elif docker_answers():
-        from testcontainers.core.container import DockerContainer
+        from testcontainers.community.memcached import MemcachedContainer
 
-        container = DockerContainer(IMAGE).with_exposed_ports(11211)
-        with container.with_command(f"memcached -m {SHARED_MEMORY_MIB}"):
+        with MemcachedContainer(IMAGE).with_command(
+            f"memcached -m {SHARED_MEMORY_MIB}"
+        ) as container:
             host, port = container.get_container_host_ip(), container.get_exposed_port(11211)
             wait_until_ready(f"{host}:{port}")
             yield f"{host}:{port}", f"container {IMAGE}"
