@@ -20,7 +20,7 @@ from memchunk.manifest import check_content_type
 from memchunk.names import check_name
 from memchunk_api.parameters import check_lifetime
 
-MEMBERS = frozenset({"name", "content_type", "ttl"})
+MEMBERS = frozenset({"name", "content_type", "ttl", "replace"})
 FIELDS = frozenset({"file_name", "file_type", "file_size_bytes"})
 
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
@@ -36,12 +36,14 @@ class Change:
         content_type: the media type that it is to have.
         ttl: the seconds from now until it expires, None for never, KEEP for as it is.
         size: the number of bytes that it is said to have.
+        replace: whether an intact file that is called `new_name` may be replaced.
     """
 
     new_name: str | None = None
     content_type: str | None = None
     ttl: int | Keep | None = KEEP
     size: int | None = None
+    replace: bool = False
 
     @classmethod
     def from_members(cls, members: Mapping[str, Any]) -> Change:
@@ -66,7 +68,11 @@ class Change:
             raise falcon.HTTPBadRequest(
                 description="ttl is a whole number of seconds, or null for a file that stays"
             )
-        return cls(members.get("name"), members.get("content_type"), ttl)._checked()
+        replace = members.get("replace", False)
+        if type(replace) is not bool:
+            raise falcon.HTTPBadRequest(description="replace is true or false")
+        change = cls(members.get("name"), members.get("content_type"), ttl, replace=replace)
+        return change._checked()
 
     @classmethod
     def from_form(cls, data: bytes) -> Change | None:

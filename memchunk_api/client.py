@@ -7,40 +7,40 @@ and how bytes are verified is not.
 from __future__ import annotations
 
 import io
-import json
 import math
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace as changed_copy
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import httpx
 
 from memchunk import (
-    AlreadyExistsError,
+    KEEP,
     ChangedError,
     CorruptError,
-    DigestMismatchError,
     EvictedError,
     FileInfo,
     MemchunkError,
     NotFoundError,
 )
 from memchunk.draft import Progress
-from memchunk.expiry import expiry
+from memchunk.expiry import Keep, expiry
 from memchunk.fresh import FreshBytes
 from memchunk.manifest import check_content_type, check_sha256
-from memchunk.names import check_name
+from memchunk.names import check_name, check_prefix
 from memchunk.protocol import Buffer
 from memchunk.sources import Source
 from memchunk.store import Allocate
-from memchunk_api import digests
 from memchunk_api.conditional import ByteRange
-from memchunk_api.description import from_json, location, metadata_location
-from memchunk_api.exchange import Exchange, UnexpectedAnswerError
+from memchunk_api.description import entity_tags, location, metadata_location
+from memchunk_api.exchange import Exchange, read_listing
 from memchunk_api.incoming import READ_AHEAD_BYTES, Incoming, RemoteFile
 from memchunk_api.outgoing import Outgoing
+from memchunk_api.sending import Order, check_type, send
+
+# As many as a server gives at once.
+PAGE_FILES = 1000
 
 # How often a read starts over because the file was replaced meanwhile.
 MOST_RESTARTS = 10
@@ -93,38 +93,14 @@ class Client:
         is not that. Without `ttl`, the server's default holds.
         """
         with self._about(name):
-            query = {} if ttl is None else {"ttl": str(_seconds(ttl))}
-            headers = {}
+            if ttl is not None:
+                expiry(ttl, time.time())
             if sha256 is not None:
                 check_sha256(sha256)
             if content_type is not None:
-                check_content_type(content_type)
-                headers["Content-Type"] = content_type
-            body = Outgoing(source, progress)
-            if sha256 is not None and body.sha256 not in (None, sha256):
-                raise DigestMismatchError("the bytes do not have the sha256 that was announced")
-            announced = sha256 or body.sha256
-            if announced is not None:
-                headers["Repr-Digest"] = digests.format_sha256(announced)
-            if if_match is not None:
-                headers["If-Match"] = _tags(if_match)
-            method = "PUT" if replace or if_match is not None else "POST"
-            try:
-                info = self._send(method, name, query, headers, body)
-            except (AlreadyExistsError, ChangedError):
-                if if_match is None and body.times_sent < 2:
-                    raise
-                current: FileInfo | None = None
-                with suppress(EvictedError, CorruptError):
-                    current = self.stat(name)  # its NotFoundError says more than a 412
-                # What was sent before may have been stored, though the answer was a 503.
-                if body.times_sent < 2 or current is None or current.sha256 != body.sha256:
-                    raise
-                return current
-            if info.sha256 != body.sha256:
-                self.delete(name, if_match=[info.sha256])
-                raise DigestMismatchError("what the server got is not what was sent; send it again")
-            return info
+                check_type(content_type)
+            order = Order(name, replace, if_match, ttl, content_type, sha256)
+            return send(self._exchange, order, Outgoing(source, progress))
 
     def get(self, name: str) -> bytes:
         """The bytes of a file, verified against its sha256: see `Store.get`."""
@@ -157,13 +133,7 @@ class Client:
         number of bytes so far and of all. Raises what `get` raises, and what `target` raises.
         """
         with self._about(name), self._download(name) as file:
-            done = 0
-            for block in file.blocks():
-                _write(target, block)
-                done += len(block)
-                if progress is not None:
-                    progress(done, file.size)
-            return done
+            return file.write_to(target, progress)
 
     def open(self, name: str) -> io.BufferedReader:
         """A file to read from, of which only the parts that are read travel: see `Store.open`.
@@ -174,8 +144,8 @@ class Client:
 
     def stat(self, name: str) -> FileInfo:
         """What is known of a file: see `Store.stat`."""
-        with self._about(name), self._exchange.ask("GET", metadata_location(name)) as answer:
-            return _described(answer)
+        with self._about(name):
+            return self._exchange.ask_about("GET", metadata_location(name))
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a file of that name: see `Store`."""
@@ -187,9 +157,64 @@ class Client:
 
     def delete(self, name: str, *, if_match: Collection[str] | None = None) -> None:
         """Delete a file: see `Store.delete`."""
-        headers = {} if if_match is None else {"If-Match": _tags(if_match)}
+        headers = {} if if_match is None else {"If-Match": entity_tags(if_match)}
         with self._about(name), self._exchange.ask("DELETE", location(name), headers=headers):
             pass
+
+    def update(
+        self,
+        name: str,
+        *,
+        new_name: str | None = None,
+        content_type: str | None = None,
+        ttl: int | float | Keep | None = KEEP,
+        replace: bool = False,
+        if_match: Collection[str] | None = None,
+    ) -> FileInfo:
+        """Change what is known of a file, in one step: see `Store.update`.
+
+        Not asked again where a name is changed, as the second time would find it changed.
+        """
+        change: dict[str, object] = {}
+        if new_name is not None:
+            check_name(new_name)
+            change["name"] = new_name
+        if content_type is not None:
+            check_content_type(content_type)
+            change["content_type"] = content_type
+        if not isinstance(ttl, Keep):
+            expiry(ttl, time.time())
+            change["ttl"] = None if ttl is None else math.ceil(ttl)
+        if replace:
+            change["replace"] = True
+        headers = {} if if_match is None else {"If-Match": entity_tags(if_match)}
+        with self._about(name):
+            return self._exchange.ask_about(
+                "PATCH",
+                metadata_location(name),
+                headers=headers,
+                json=change,
+                again=new_name is None,
+            )
+
+    def touch(self, name: str, *, ttl: int | float | None) -> FileInfo:
+        """Let a file expire `ttl` seconds from now, or never (None): see `Store.touch`."""
+        return self.update(name, ttl=ttl)
+
+    def rename(self, old: str, new: str, *, replace: bool = False) -> FileInfo:
+        """Give a file another name: see `Store.rename`."""
+        check_name(new)
+        return self.update(old, new_name=new, replace=replace)
+
+    def list(
+        self, prefix: str = "", *, after: str | None = None, limit: int | None = None
+    ) -> Iterator[FileInfo]:
+        """The files, in the order of their names: see `Store.list`. Asks for one page at a time."""
+        check_prefix(prefix)
+        check_prefix("" if after is None else after)
+        if limit is not None and limit < 0:
+            raise ValueError(f"a limit is 0 or more, not {limit}")
+        return self._pages(prefix, after, limit)
 
     def check(self) -> None:
         """Let the server see whether it could store, read and delete: see `Store.check`."""
@@ -206,18 +231,10 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(
-        self, method: str, name: str, query: dict[str, str], headers: dict[str, str], body: Outgoing
-    ) -> FileInfo:
-        """Send a file in one request."""
-        path = location(name)
-        with self._exchange.ask(method, path, query=query, headers=headers, body=body) as answer:
-            return changed_copy(_described(answer), replaced=answer.status_code == httpx.codes.OK)
-
     @contextmanager
     def _download(self, name: str, sha256: str | None = None) -> Iterator[Incoming]:
         """A file that is being sent, if it is the one with `sha256`."""
-        headers = {} if sha256 is None else {"If-Match": _tags([sha256])}
+        headers = {} if sha256 is None else {"If-Match": entity_tags([sha256])}
         with self._exchange.ask("GET", location(name), headers=headers) as answer:
             yield Incoming(answer)
 
@@ -226,11 +243,24 @@ class Client:
         """A part of a file that is being sent, if it is still the one of `info`."""
         headers = {
             "Range": f"bytes={wanted.start}-{wanted.stop - 1}",
-            "If-Match": _tags([info.sha256]),
+            "If-Match": entity_tags([info.sha256]),
         }
         path = location(info.name)
         with self._about(info.name), self._exchange.ask("GET", path, headers=headers) as answer:
             yield answer
+
+    def _pages(self, prefix: str, after: str | None, left: int | None) -> Iterator[FileInfo]:
+        while left != 0:
+            query = {"prefix": prefix, "limit": str(min(PAGE_FILES, left or PAGE_FILES))}
+            if after is not None:
+                query["after"] = after
+            with self._exchange.ask("GET", "/files", query=query) as answer:
+                files, after = read_listing(answer)
+            yield from files
+            if after is None:
+                return
+            if left is not None:
+                left -= len(files)
 
     @contextmanager
     def _about(self, name: str) -> Iterator[None]:
@@ -242,33 +272,3 @@ class Client:
             if error.name is None:
                 error.name = name
             raise
-
-
-def _described(answer: httpx.Response) -> FileInfo:
-    """The file that an answer describes."""
-    try:
-        info = from_json(json.loads(answer.read()))
-    except (ValueError, RecursionError):
-        raise UnexpectedAnswerError(
-            f"{answer.url} does not answer as memchunk does; is it the right address?",
-            status=answer.status_code,
-        ) from None
-    return info
-
-
-def _seconds(ttl: int | float) -> int:
-    expiry(ttl, time.time())
-    return math.ceil(ttl)
-
-
-def _tags(sha256s: Collection[str]) -> str:
-    # No file has an empty tag: If-Match must not be left out, nor be empty.
-    return ", ".join(f'"{sha256}"' for sha256 in sha256s) or '""'
-
-
-def _write(target: BinaryIO, block: bytes) -> None:
-    left = memoryview(block)
-    while left:
-        written = target.write(left)
-        # Unbuffered files may take a part; others say how much they took, or nothing at all.
-        left = left[len(left) if written is None else written :]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
+from collections.abc import Collection
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -39,6 +40,12 @@ def metadata_location(name: str) -> str:
 def entity_tag(info: FileInfo) -> str:
     """The ETag: strong, for the sha256 stands for the bytes themselves."""
     return f'"{info.sha256}"'
+
+
+def entity_tags(sha256s: Collection[str]) -> str:
+    """The value of an If-Match that only files with one of these sha256s meet."""
+    # Of none it must not be left out, nor be empty; and no file has an empty tag.
+    return ", ".join(f'"{sha256}"' for sha256 in sha256s) or '""'
 
 
 def repr_digest(info: FileInfo) -> str:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace as changed_copy
 from http import HTTPStatus
+from typing import Any
 
 import httpx
 
-from memchunk import MemchunkError, UnavailableError
+from memchunk import FileInfo, MemchunkError, UnavailableError
 from memchunk_api import problems
+from memchunk_api.description import from_json
 from memchunk_api.outgoing import Outgoing
 
 log = logging.getLogger("memchunk_api")
@@ -28,6 +32,8 @@ LONGEST_PROBLEM_BYTES = 256 * 1024
 FIRST_PAUSE_SECONDS = 0.2
 # A server that asks for more patience than this is told about instead.
 LONGEST_PAUSE_SECONDS = 10.0
+
+_ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")
 
 # What proxies answer for a server that they do not reach.
 _AWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
@@ -112,6 +118,19 @@ class Exchange:
         finally:
             answer.close()
 
+    def ask_about(self, method: str, path: str, **request: Any) -> FileInfo:
+        """The file that the answer to a request describes: see `ask`.
+
+        `replaced` is true where the answer is a 200 to a body that was sent.
+        """
+        with self.ask(method, path, **request) as answer:
+            try:
+                info = from_json(_read_json(answer))
+            except ValueError:
+                raise no_memchunk(answer) from None
+        replaced = "body" in request and answer.status_code == HTTPStatus.OK
+        return changed_copy(info, replaced=replaced)
+
     def _insist(
         self,
         method: str,
@@ -175,7 +194,7 @@ class Exchange:
         return UnexpectedAnswerError(message, status=status)
 
     def _away(self, error: httpx.HTTPError) -> UnavailableError:
-        reason = str(error) or type(error).__name__
+        reason = _ERRNO.sub("", str(error)) or type(error).__name__
         if isinstance(error, httpx.ConnectError):
             message = f"nothing answers at {self.url} ({reason}); does `memchunk serve` run there?"
         elif isinstance(error, httpx.TimeoutException):
@@ -215,6 +234,37 @@ def _retry_after(answer: httpx.Response) -> float:
     value = answer.headers.get("Retry-After", "")
     # The other form, a date, would need a clock that agrees with the server's.
     return float(value) if value.isascii() and value.isdigit() else FIRST_PAUSE_SECONDS
+
+
+def read_listing(answer: httpx.Response) -> tuple[list[FileInfo], str | None]:
+    """A page of a listing, and the name to go on after, if there are more.
+
+    Raises:
+        UnexpectedAnswerError: it is no such page.
+    """
+    try:
+        page = _read_json(answer)
+        following = page["next"]
+        if not isinstance(following, str | None):
+            raise ValueError("next is no name")
+        return [from_json(each) for each in page["files"]], following
+    except (ValueError, TypeError, KeyError):
+        raise no_memchunk(answer) from None
+
+
+def no_memchunk(answer: httpx.Response) -> UnexpectedAnswerError:
+    """The error for an answer that is a success, and not what memchunk answers."""
+    return UnexpectedAnswerError(
+        f"{answer.url} does not answer as memchunk does; is it the right address?",
+        status=answer.status_code,
+    )
+
+
+def _read_json(answer: httpx.Response) -> Any:
+    try:
+        return json.loads(answer.read())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _problem(answer: httpx.Response) -> dict[str, object]:

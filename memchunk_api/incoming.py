@@ -9,15 +9,17 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from typing import BinaryIO
 
 import httpx
 
 from memchunk import MAX_FILE_BYTES, CorruptError, FileInfo, UnavailableError
+from memchunk.draft import Progress
 from memchunk.fresh import FreshBytes
 from memchunk.protocol import Buffer
 from memchunk_api import digests
 from memchunk_api.conditional import ByteRange
-from memchunk_api.exchange import UnexpectedAnswerError
+from memchunk_api.exchange import no_memchunk
 
 # About as much as the server verifies at a time, for every request costs it that.
 READ_AHEAD_BYTES = 512 * 1024
@@ -41,9 +43,9 @@ class Incoming:
             self.size = int(answer.headers["Content-Length"])
             self._digest = digests.parse(answer.headers["Repr-Digest"])["sha-256"]
         except (KeyError, ValueError):
-            raise _no_memchunk(answer) from None
+            raise no_memchunk(answer) from None
         if answer.status_code != httpx.codes.OK or not 0 <= self.size <= MAX_FILE_BYTES:
-            raise _no_memchunk(answer)
+            raise no_memchunk(answer)
 
     def blocks(self) -> Iterator[bytes]:
         """The bytes. They are worth something only once this has come to its end.
@@ -64,6 +66,20 @@ class Incoming:
         for block in self.blocks():
             target[done : done + len(block)] = block
             done += len(block)
+        return done
+
+    def write_to(self, target: BinaryIO, progress: Progress | None) -> int:
+        """Write to `target` as it arrives; the number of bytes. Raises `CorruptError`."""
+        done = 0
+        for block in self.blocks():
+            left = memoryview(block)
+            while left:
+                # Unbuffered files may take a part; some others do not say what they took.
+                written = target.write(left)
+                left = left[len(left) if written is None else written :]
+            done += len(block)
+            if progress is not None:
+                progress(done, self.size)
         return done
 
 
@@ -127,7 +143,7 @@ class RemoteFile(io.RawIOBase):
         try:
             with self._fetch(self._info, wanted) as answer:
                 if answer.headers.get("Content-Range") != wanted.content_range(self._info.size):
-                    raise _no_memchunk(answer)
+                    raise no_memchunk(answer)
                 for block in answer.iter_raw():
                     target[done : done + len(block)] = block
                     done += len(block)
@@ -149,10 +165,3 @@ class RemoteFile(io.RawIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on closed file")
-
-
-def _no_memchunk(answer: httpx.Response) -> UnexpectedAnswerError:
-    return UnexpectedAnswerError(
-        f"{answer.url} does not answer as memchunk does; is a proxy in between?",
-        status=answer.status_code,
-    )

@@ -43,7 +43,8 @@ class Metadata:
     def on_patch(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Change the file's `name`, `content_type` or `ttl`, all in one step.
 
-        `ttl` counts from now, in seconds; null makes the file stay. Preconditions are
+        `ttl` counts from now, in seconds; null makes the file stay. With `replace`, it may
+        take the place of another file that is called `name`. Preconditions are
         about the file, as they are for /files.
         """
         query = parameters.read(req, known={"ttl"})
@@ -85,6 +86,7 @@ def amend(store: Store, name: str, change: Change, conditions: Preconditions) ->
         new_name=change.new_name,
         content_type=change.content_type,
         ttl=change.ttl,
+        replace=change.replace,
         if_match=expected,
     )
 

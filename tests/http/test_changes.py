@@ -20,6 +20,7 @@ from memchunk_api.documents import parse
         ({"ttl": 60}, Change(ttl=60)),
         ({"ttl": None}, Change(ttl=None)),
         ({"name": "a", "content_type": "text/css", "ttl": 1}, Change("a", "text/css", 1)),
+        ({"name": "a", "replace": True}, Change("a", replace=True)),
     ],
 )
 def test_members(members: dict[str, object], change: Change) -> None:
@@ -43,6 +44,8 @@ def test_members(members: dict[str, object], change: Change) -> None:
         {"ttl": "60"},
         {"ttl": 10**12},
         {"ttl": 10**4000},
+        {"replace": None},
+        {"replace": 1},
     ],
 )
 def test_members_that_cannot_be(members: dict[str, object]) -> None:

@@ -11,6 +11,7 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -427,6 +428,120 @@ def test_corrupt(files: Store | Client, name: str, items: Items) -> None:
         assert file.read(2 * CHUNK_BYTES) == DATA[: 2 * CHUNK_BYTES]
         with pytest.raises(CorruptError):
             file.read(1)
+
+
+# --- names, types and lifetimes
+
+
+@pytest.fixture
+def folder(name: str) -> str:
+    """A prefix that no other test uses."""
+    return f"{name}/"
+
+
+def test_renaming(files: Store | Client, folder: str) -> None:
+    old, new = f"{folder}old", f"{folder}new"
+    stored = files.put(old, DATA, content_type="text/x-mine")
+    info = files.rename(old, new)
+    assert info == replace(stored, name=new)
+    assert files.get(new) == DATA
+    assert old not in files
+    assert files.rename(new, new) == info
+    with pytest.raises(NotFoundError) as raised:
+        files.rename(old, new)
+    assert raised.value.name == old
+
+
+def test_renaming_onto_another_file(files: Store | Client, folder: str) -> None:
+    files.put(f"{folder}a", b"a")
+    files.put(f"{folder}b", b"b")
+    with pytest.raises(AlreadyExistsError):
+        files.rename(f"{folder}a", f"{folder}b")
+    assert files.get(f"{folder}a") == b"a"
+    assert files.get(f"{folder}b") == b"b"
+    files.rename(f"{folder}a", f"{folder}b", replace=True)
+    assert files.get(f"{folder}b") == b"a"
+    assert f"{folder}a" not in files
+
+
+@pytest.mark.parametrize("awkward", AWKWARD_NAMES)
+def test_renaming_and_listing_awkward_names(
+    files: Store | Client, folder: str, awkward: str
+) -> None:
+    files.put(f"{folder}x", b"x")
+    files.rename(f"{folder}x", folder + awkward)
+    assert [info.name for info in files.list(folder + awkward[:1])] == [folder + awkward]
+    files.rename(folder + awkward, f"{folder}x")
+    assert files.get(f"{folder}x") == b"x"
+
+
+def test_touching(files: Store | Client, name: str) -> None:
+    files.put(name, DATA, ttl=100)
+    info = files.touch(name, ttl=1000.5)
+    assert info.expires_at is not None
+    assert timedelta(seconds=900) < info.expires_at - datetime.now(UTC) < timedelta(seconds=1002)
+    assert files.touch(name, ttl=None).expires_at is None
+    assert files.stat(name).expires_at is None
+    with pytest.raises(NotFoundError):
+        files.touch(f"{name}/absent", ttl=1)
+
+
+def test_updating(files: Store | Client, folder: str) -> None:
+    old, new = f"{folder}old", f"{folder}new"
+    stored = files.put(old, DATA, ttl=100)
+    with pytest.raises(ChangedError):
+        files.update(old, new_name=new, if_match=[sha256(b"other")])
+    assert files.update(old) == stored
+    info = files.update(
+        old, new_name=new, content_type="text/css", ttl=None, if_match=[stored.sha256]
+    )
+    assert info == replace(stored, name=new, content_type="text/css", expires_at=None)
+    assert files.stat(new) == info
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"new_name": ""}, InvalidNameError),
+        ({"new_name": "a//b"}, InvalidNameError),
+        ({"content_type": "no type"}, ValueError),
+        ({"ttl": 0}, ValueError),
+        ({"ttl": "60"}, TypeError),
+    ],
+    ids=str,
+)
+def test_updates_that_cannot_be(
+    files: Store | Client, name: str, arguments: dict[str, object], error: type[Exception]
+) -> None:
+    stored = files.put(name, b"x")
+    with pytest.raises(error):
+        files.update(name, **arguments)  # type: ignore[arg-type]
+    assert files.stat(name) == stored
+
+
+def test_listing(files: Store | Client, folder: str) -> None:
+    names = [folder + each for each in ("Z", "a", "a/b", "b", "\N{GRINNING FACE}", "\N{OHM SIGN}")]
+    stored = {each: files.put(each, each.encode()) for each in names}
+    in_order = sorted(names)
+    assert [info.name for info in files.list(folder)] == in_order
+    assert list(files.list(folder)) == [stored[each] for each in in_order]
+    assert [info.name for info in files.list(f"{folder}a")] == [f"{folder}a", f"{folder}a/b"]
+    assert [info.name for info in files.list(folder, limit=2)] == in_order[:2]
+    assert [info.name for info in files.list(folder, after=in_order[1])] == in_order[2:]
+    assert list(files.list(folder, limit=0)) == []
+    assert list(files.list(f"{folder}nothing")) == []
+    files.delete(in_order[0])
+    assert [info.name for info in files.list(folder)] == in_order[1:]
+
+
+def test_listing_what_cannot_be(files: Store | Client) -> None:
+    for prefix in "a\nb", "\udc80", "a" * 513:
+        with pytest.raises(InvalidNameError):
+            files.list(prefix)
+        with pytest.raises(InvalidNameError):
+            files.list(after=prefix)
+    with pytest.raises(ValueError, match="limit"):
+        files.list(limit=-1)
 
 
 def test_health(files: Store | Client) -> None:

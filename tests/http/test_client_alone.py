@@ -507,6 +507,41 @@ def test_arguments_that_cannot_be(arguments: dict[str, object]) -> None:
         Client(**arguments)  # type: ignore[arg-type]
 
 
+def test_a_long_list_comes_in_pages(script: Callable[..., Script]) -> None:
+    first = {"files": [description(b"", "a b"), description(b"", "c&d")], "next": "c&d"}
+    last = {"files": [description(b"", "e")], "next": None}
+    server = script(answer("200 x", first), answer("200 x", last))
+    with Client(server.url) as client:
+        assert [info.name for info in client.list("", limit=5)] == ["a b", "c&d", "e"]
+    assert [request.split(b" ")[1] for request in server.requests] == [
+        b"/files?prefix=&limit=5",
+        b"/files?prefix=&limit=3&after=c%26d",
+    ]
+
+
+@pytest.mark.parametrize("page", [[], {}, {"files": [], "next": 7}, {"files": [7], "next": None}])
+def test_a_list_that_is_none(script: Callable[..., Script], page: object) -> None:
+    server = script(answer("200 x", page))
+    with Client(server.url) as client, pytest.raises(UnexpectedAnswerError):
+        list(client.list())
+
+
+def test_a_rename_is_not_asked_twice(script: Callable[..., Script]) -> None:
+    """The second time there would be nothing under the old name."""
+    server = script(*[problem("unavailable", AT_ONCE)] * 2)
+    with Client(server.url) as client, pytest.raises(UnavailableError):
+        client.rename("a", "b")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "form", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
+)
+def test_types_that_mean_a_form(form: str) -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(ValueError, match="form"):
+        client.put("f", b"", content_type=form)
+
+
 def test_a_server_under_a_path(script: Callable[..., Script]) -> None:
     server = script(answer("200 x", description(b"")))
     with Client(f"{server.url}/mem chunk/") as client:

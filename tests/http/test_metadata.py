@@ -78,6 +78,14 @@ def test_a_rename_onto_another_file(http: httpx.Client, name: str, rename: Renam
     assert http.get(f"/files/{name}2").content == b"other"
 
 
+def test_a_rename_that_replaces_another_file(http: httpx.Client, name: str) -> None:
+    http.put(f"/files/{name}", content=DATA)
+    http.put(f"/files/{name}2", content=b"other")
+    assert patch(http, name, name=name + "2", replace=True).status_code == 200
+    assert http.get(f"/files/{name}2").content == DATA
+    assert_problem(http.get(f"/files/{name}"), 404, "not_found")
+
+
 @both_ways
 def test_a_rename_of_no_file(http: httpx.Client, server: Server, name: str, rename: Rename) -> None:
     assert_problem(rename(http, name, name + "2"), 404, "not_found")
