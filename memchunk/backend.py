@@ -11,6 +11,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from pymemcache.client.rendezvous import RendezvousHash
 
@@ -20,10 +21,13 @@ from memchunk.names import canary_key, chunk_key
 from memchunk.observer import Guarded, Observer
 from memchunk.protocol import EXPIRE_AT_ONCE, Command, Reply
 from memchunk.server import Server
+from memchunk.wire import Terms
 
 log = logging.getLogger("memchunk")
 
 MAX_UNFREED = 1024  # generations
+MAX_DRAWS = 100
+PLACES_REMEMBERED = 4096
 CANARY_SECONDS = 60
 # memcached moves a slab page to where it is needed within about a second
 REFUSAL_DELAYS_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
@@ -36,21 +40,17 @@ class Backend:
         self,
         addresses: Sequence[str],
         namespace: str,
+        terms: Terms,
         *,
-        timeout: float,
-        connect_timeout: float,
         observer: Observer | None = None,
     ) -> None:
         self.namespace = namespace
+        self.deadline = terms.deadline
         guarded = None if observer is None else Guarded(observer)
         self.observer = guarded or Observer()
-        self.servers = {
-            address: Server(
-                address, timeout=timeout, connect_timeout=connect_timeout, observer=guarded
-            )
-            for address in addresses
-        }
-        self._ranking = RendezvousHash(list(self.servers))
+        self.servers = {address: Server(address, terms, guarded) for address in addresses}
+        # some 20 µs for each server, and all chunks of a file ask the same
+        self._place = lru_cache(PLACES_REMEMBERED)(RendezvousHash(list(self.servers)).get_node)
         self._unfreed: deque[tuple[str, int]] = deque(maxlen=MAX_UNFREED)
 
     def server_of(self, key: str) -> Server:
@@ -58,7 +58,7 @@ class Backend:
         if len(self.servers) == 1:
             [server] = self.servers.values()
             return server
-        return self.servers[self._ranking.get_node(routing_part(key))]
+        return self.servers[self._place(routing_part(key))]
 
     def exchange(self, commands: Sequence[Command]) -> list[Reply]:
         """The replies to small commands, in order, each from the server of its key.
@@ -97,6 +97,19 @@ class Backend:
                 f"({reply.text}); {remedy}, or delete something"
             )
         return reply
+
+    def new_generation(self) -> str:
+        """128 random bits that no write had before.
+
+        They decide where the chunks go: not to a server that is known to be away, as long
+        as there are others.
+        """
+        generation = secrets.token_hex(16)
+        for _ in range(MAX_DRAWS):
+            if not self.server_of_chunks(generation).refuses:
+                break
+            generation = secrets.token_hex(16)
+        return generation
 
     def remove(self, key: str, cas: bytes) -> bool:
         """Delete the item under `key` if it is still the one with that unique number.
@@ -149,12 +162,19 @@ class Backend:
             self._unfreed.append((generation, count))
 
     def free_what_is_left(self) -> None:
-        """Delete the chunks that could not be deleted when it was their time."""
+        """Delete the chunks that could not be deleted when it was their time.
+
+        Nobody waits for that: a server that is still away is not asked.
+        """
         for _ in range(len(self._unfreed)):
             try:
-                self.free(*self._unfreed.popleft())
+                generation, count = self._unfreed.popleft()
             except IndexError:  # another thread took the last
                 return
+            if self.server_of_chunks(generation).is_away:
+                self._unfreed.append((generation, count))
+            else:
+                self.free(generation, count)
 
     def check(self) -> None:
         """Store, read and delete a canary on every server.
@@ -170,7 +190,8 @@ class Backend:
                     protocol.store("set", key, CANARY_SECONDS, value),
                     protocol.gets(key, limit=len(value)),
                     protocol.delete(key),
-                ]
+                ],
+                anyway=True,
             )
             if stored.word == "REFUSED":
                 raise StorageFullError(
@@ -190,13 +211,15 @@ class Backend:
             server.close()
 
 
-def check_addresses(addresses: Sequence[str]) -> None:
+def check_addresses(addresses: Sequence[str], *, tls: bool) -> None:
     """Raise `ValueError` unless each address could be a server's, and each is another one's."""
     if not addresses or len(set(addresses)) < len(addresses):
         raise ValueError("give the address of at least one memcached, and each of them once")
     for address in addresses:
         if isinstance(address, str):
             if address.startswith("unix:/"):
+                if tls:
+                    raise ValueError(f"{address!r} stays on this machine; tls= is for host:port")
                 continue
             host, colon, port = address.rpartition(":")
             if host and port.isdecimal() and 0 < int(port) < 65536:

@@ -8,9 +8,9 @@ decided here; what the answer means for a file, is not.
 
 from __future__ import annotations
 
-import select
-import socket
-import struct
+import errno
+import math
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -24,13 +24,18 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
-from memchunk import protocol
+from memchunk import protocol, wire
+from memchunk.breaker import Breaker
+from memchunk.deadline import Deadline
 from memchunk.errors import UnavailableError
 from memchunk.protocol import MAX_VALUE_BYTES, REFUSALS, Buffer, Command, Reply
+from memchunk.wire import SilenceError, Terms, Wire
 
 MAX_LINE_BYTES = 2048  # a reply line is a word, or a key of at most 250 bytes and four numbers
 RECEIVE_BYTES = 16 * 1024  # a reply line and a small value arrive in one recv
 JOIN_BYTES = 16 * 1024  # up to here, copying a value beside its command is the quicker way
+MAX_SETTINGS = 1000  # memcached has some eighty
+OWN_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)  # they tell nothing of a server
 
 
 class BulkClient(Client):
@@ -38,43 +43,33 @@ class BulkClient(Client):
 
     Whatever goes wrong on it raises `UnavailableError`, and the connection is closed:
     after a surprise nothing on it can be told apart.
+
+    Attributes:
+        deadline: when the call that uses the connection has to be over.
     """
 
-    def __init__(self, address: str, *, timeout: float, connect_timeout: float) -> None:
-        """Connects at the first command. Timeouts are in seconds, for each wait on the socket."""
-        super().__init__(address, timeout=timeout, connect_timeout=connect_timeout)
+    def __init__(self, address: str, terms: Terms, breaker: Breaker) -> None:
+        """Connects at the first command, and tells `breaker` whether the server is there."""
+        super().__init__(address)
         self.address = address
+        self.deadline = Deadline(math.inf)
+        self._terms = terms
+        self._breaker = breaker
+        self._wire: Wire | None = None
         self._outgoing = bytearray()
         self._incoming = bytearray(RECEIVE_BYTES)
         self._start = self._end = 0
         self._pending: deque[Command] = deque()
-        self._timeval = struct.pack("ll", int(timeout), int(timeout % 1 * 1_000_000))
 
     def _connect(self) -> None:
-        """Connect, by every address that the host's name has."""
         self.close()
-        if isinstance(self.server, tuple):
-            sock = socket.create_connection(self.server, self.connect_timeout)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        else:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.settimeout(self.connect_timeout)
-            try:
-                sock.connect(self.server)
-            except BaseException:
-                sock.close()
-                raise
-        # The kernel keeps the time: Python would ask before each recv whether it may.
-        sock.settimeout(None)
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            sock.setsockopt(socket.SOL_SOCKET, option, self._timeval)
-        self._poller = select.poll()
-        self._poller.register(sock, select.POLLIN)
-        self.sock = sock
+        self._wire = wire.connect(self.server, self._terms, self.deadline)
+        self.sock = self._wire.sock
 
     def close(self) -> None:
         """Close the connection. What was under way is given up."""
         super().close()
+        self._wire = None
         self._outgoing.clear()
         self._pending.clear()
         self._start = self._end = 0
@@ -82,22 +77,22 @@ class BulkClient(Client):
     @property
     def in_step(self) -> bool:
         """Whether the connection is open and every reply has been read."""
-        return self.sock is not None and not self._pending and self._start == self._end
+        return self._wire is not None and not self._pending and self._start == self._end
 
     @property
     def usable(self) -> bool:
         """Whether it is in step, and nothing came unasked for, such as the connection's end."""
-        return self.in_step and not self._poller.poll(0)
+        return self._wire is not None and self.in_step and self._wire.is_quiet()
 
     def send(self, command: Command) -> None:
         """Send a command. Its reply is due after those of the commands sent before."""
         try:
-            if self.sock is None:
+            if self._wire is None:
                 self._connect()
             self._pending.append(command)
             self._outgoing += command.line
             if command.payload is not None:
-                self._send_parts(command.payload)
+                self._add(*command.payload)
         except BaseException as error:
             self._give_up(error)
             raise
@@ -106,22 +101,36 @@ class BulkClient(Client):
         """The reply to the oldest command that has none yet."""
         try:
             self._flush()
-            return self._read_reply(self._pending.popleft())
+            reply = self._read_reply(self._pending.popleft())
         except BaseException as error:
             self._give_up(error)
             raise
+        if self._breaker.is_open:
+            self._breaker.answered()
+        return reply
 
-    def settings(self) -> dict[bytes, object]:
+    def settings(self) -> dict[bytes, bytes]:
         """The server's settings, by name (`stats settings`); none where it does not tell."""
+        self.send(protocol.SETTINGS)
+        found: dict[bytes, bytes] = {}
         try:
-            found: dict[bytes, object] = Client.stats(self, "settings")
-        except MemcacheError:  # a proxy says ERROR, or hangs up
-            self.close()
-            return {}
+            self._flush()
+            for _ in range(MAX_SETTINGS):
+                line = self._read_line()
+                word, _, setting = line.partition(b" ")
+                if word != b"STAT":
+                    break
+                name, _, found[name] = setting.partition(b" ")
+            else:
+                raise MemcacheUnknownError("settings without an end")
         except BaseException as error:
             self._give_up(error)
             raise
-        return found
+        if line == b"END":
+            self._pending.popleft()
+            return found
+        self.close()
+        return {}
 
     def dump(self) -> Iterator[bytes]:
         """A line for each item: see `protocol.dump`."""
@@ -154,42 +163,42 @@ class BulkClient(Client):
 
     def _give_up(self, error: BaseException) -> None:
         """Close the connection after `error`; `UnavailableError` where that is about the server."""
+        connecting = self._wire is None
         self.close()
-        if isinstance(error, TimeoutError | BlockingIOError):
-            raise UnavailableError(
-                f"memcached at {self.address} did not answer within {self.timeout:g} s; try again",
-                server=self.address,
-            ) from error
-        if isinstance(error, OSError | MemcacheError):
-            raise UnavailableError(
-                f"memcached at {self.address} cannot be used ({error}); "
-                "check that it runs, then try again",
-                server=self.address,
-            ) from error
+        if not isinstance(error, OSError | MemcacheError):
+            return
+        remedy = "check that it runs, then try again"
+        if connecting and self._terms.tls is not None:
+            remedy = "check that it runs and speaks TLS, and that tls= trusts its certificate"
+        if isinstance(error, SilenceError):
+            problem = f"did not answer within {error.limit:g} s"
+            is_away = error.tells
+        else:
+            problem = f"cannot be used ({error})"
+            is_away = connecting and getattr(error, "errno", None) not in OWN_SHORTAGES
+        failure = UnavailableError(
+            f"memcached at {self.address} {problem}; {remedy}", server=self.address
+        )
+        if is_away:
+            self._breaker.failed(time.monotonic(), str(failure))
+        elif isinstance(error, ConnectionError | MemcacheError):
+            self._breaker.answered()  # who hangs up, or talks nonsense, is there
+        raise failure from error
 
-    def _open_socket(self) -> socket.socket:
-        if self.sock is None:
-            raise MemcacheUnexpectedCloseError("the connection was closed")
-        return self.sock
-
-    def _send_parts(self, parts: tuple[Buffer, ...]) -> None:
-        if sum(map(len, parts)) <= JOIN_BYTES:
-            for part in parts:
+    def _add(self, *value: Buffer) -> None:
+        """Send a value after its command line."""
+        if sum(map(len, value)) <= JOIN_BYTES:
+            for part in value:
                 self._outgoing += part
             self._outgoing += b"\r\n"
-            return
-        buffers = deque(memoryview(each) for each in (bytes(self._outgoing), *parts, b"\r\n"))
-        self._outgoing.clear()
-        while buffers:
-            sent = self._open_socket().sendmsg(buffers)
-            while buffers and sent >= len(buffers[0]):
-                sent -= len(buffers.popleft())
-            if sent:
-                buffers[0] = buffers[0][sent:]
+        else:
+            self._flush(*value, b"\r\n")
 
-    def _flush(self) -> None:
+    def _flush(self, *more: Buffer) -> None:
         if self._outgoing:
-            self._open_socket().sendall(self._outgoing)
+            if self._wire is None:
+                raise MemcacheUnexpectedCloseError("the connection was closed")
+            self._wire.send((bytes(self._outgoing), *more), self.deadline)
             self._outgoing.clear()
 
     def _read_reply(self, command: Command) -> Reply:
@@ -254,7 +263,7 @@ class BulkClient(Client):
         target[:here] = memoryview(self._incoming)[self._start : self._start + here]
         self._start += here
         while here < len(target):
-            here += self._receive_some(target[here:], socket.MSG_WAITALL)
+            here += self._receive_some(target[here:], whole=True)
 
     def _skip(self, length: int) -> None:
         """Read `length` bytes that nobody wants, to stay in step."""
@@ -264,8 +273,8 @@ class BulkClient(Client):
             self._read_into(part)
             length -= len(part)
 
-    def _receive_some(self, target: memoryview, flags: int = 0) -> int:
-        count = self._open_socket().recv_into(target, 0, flags)
+    def _receive_some(self, target: memoryview, *, whole: bool = False) -> int:
+        count = self._wire and self._wire.receive(target, self.deadline, whole=whole)
         if not count:
             raise MemcacheUnexpectedCloseError("the server closed the connection")
         return count

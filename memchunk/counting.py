@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 
+from memchunk.breaker import Breaker
 from memchunk.bulk import BulkClient
 from memchunk.errors import UnavailableError
 from memchunk.observer import Exchange
 from memchunk.protocol import Command
+from memchunk.wire import Terms
 
 
 class CountingClient(BulkClient):
     """A connection with commands under way, all of them counted."""
 
-    def __init__(self, address: str, *, timeout: float, connect_timeout: float) -> None:
+    def __init__(self, address: str, terms: Terms, breaker: Breaker) -> None:
         """See `BulkClient`."""
-        super().__init__(address, timeout=timeout, connect_timeout=connect_timeout)
+        super().__init__(address, terms, breaker)
         self._start_over()
 
     def _start_over(self) -> None:
@@ -30,13 +32,8 @@ class CountingClient(BulkClient):
         if command.payload is not None:
             self._bytes_sent += sum(map(len, command.payload)) + 2
 
-    def settings(self) -> dict[bytes, object]:
-        """See `BulkClient`; its bytes are not counted."""
-        self._commands["stats"] += 1
-        return super().settings()
-
-    def _receive_some(self, target: memoryview, flags: int = 0) -> int:
-        count = super()._receive_some(target, flags)
+    def _receive_some(self, target: memoryview, *, whole: bool = False) -> int:
+        count = super()._receive_some(target, whole=whole)
         self._bytes_received += count
         return count
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import ssl
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,8 +11,7 @@ from memchunk.backend import Backend, check_addresses
 from memchunk.names import check_namespace
 from memchunk.observer import Observer
 from memchunk.store import Store
-
-LEAST_TIMEOUT_SECONDS = 0.001
+from memchunk.wire import Terms
 
 LayoutName = Literal["steady", "compact"]
 
@@ -22,6 +23,8 @@ def connect(
     layout: LayoutName = "steady",
     timeout: float = 5.0,
     connect_timeout: float = 2.0,
+    deadline: float | None = 60.0,
+    tls: ssl.SSLContext | None = None,
     observer: Observer | None = None,
 ) -> Store:
     """A store on the memcached at `servers`; nothing is sent before the first verb.
@@ -35,22 +38,20 @@ def connect(
             and 500 KB say, at the price of early losses in a mixture.
         timeout: the longest wait for memcached to take or give bytes, in seconds.
         connect_timeout: the longest wait for a connection, in seconds.
+        deadline: the longest time that a verb may take with memcached, in seconds, or None
+            for as long as it goes on. What a put's source or `read_into`'s function takes
+            does not count. Each chunk that is read from `open`, and each part of a listing,
+            has that time.
+        tls: talk TLS to the servers, by this context.
         observer: who is told what the store does: see `Observer`.
 
     Raises `ValueError` for an address, a namespace, a layout or a timeout that cannot be.
     """
     addresses = [servers] if isinstance(servers, str) else list(servers)
-    check_addresses(addresses)
+    check_addresses(addresses, tls=tls is not None)
     check_namespace(namespace)
     if layout not in ("steady", "compact"):
         raise ValueError(f"a layout is 'steady' or 'compact', not {layout!r}")
-    if min(timeout, connect_timeout) < LEAST_TIMEOUT_SECONDS:  # 0 would be for ever
-        raise ValueError(f"a timeout is at least {LEAST_TIMEOUT_SECONDS} seconds")
-    backend = Backend(
-        addresses,
-        namespace,
-        timeout=timeout,
-        connect_timeout=connect_timeout,
-        observer=observer,
-    )
+    terms = Terms(timeout, connect_timeout, math.inf if deadline is None else deadline, tls)
+    backend = Backend(addresses, namespace, terms, observer=observer)
     return Store(backend, compact=layout == "compact")

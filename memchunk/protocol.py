@@ -49,7 +49,7 @@ def _words(*words: str) -> dict[bytes, Reply]:
 STORES = _words("STORED", "NOT_STORED", "EXISTS", "NOT_FOUND")
 TOUCHES = _words("TOUCHED", "NOT_FOUND")
 DELETES = _words("DELETED", "NOT_FOUND")
-PROBES = _words("HD", "EN")
+PROBES = _words("HD", "EN", "ERROR")  # the last where it does not know `mg`
 VALUES = _words("END")  # or a value, and then that
 
 
@@ -120,3 +120,7 @@ def probe(key: str) -> Command:
     segmented LRU).
     """
     return Command(key, f"mg {key} u\r\n".encode(), PROBES)
+
+
+# Ask for the server's settings: lines of `STAT name value`, then `END`.
+SETTINGS = Command("", b"stats settings\r\n", {})

@@ -3,60 +3,73 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import quote, unquote
 
 from memchunk import protocol
+from memchunk.breaker import Breaker
 from memchunk.bulk import BulkClient
 from memchunk.counting import CountingClient
+from memchunk.deadline import deadline
 from memchunk.errors import UnavailableError
 from memchunk.layout import CHUNK_BYTES, chunk_bytes
 from memchunk.observer import Observer
 from memchunk.protocol import EXPIRE_AT_ONCE, Command, Reply
+from memchunk.wire import Terms
 
 SMALL_COMMANDS_IN_FLIGHT = 128  # their replies fit in a socket's buffer, so neither side blocks
+# twemproxy hangs up on a command that it does not know; so does a server that is just
+# dying, but not twice in a row
+HANG_UPS_THAT_TELL = 2
 
 
 class Server:
     """One memcached and the connections to it. Safe to share between threads and over fork."""
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        timeout: float,
-        connect_timeout: float,
-        observer: Observer | None = None,
-    ) -> None:
+    def __init__(self, address: str, terms: Terms, observer: Observer | None = None) -> None:
         self.address = address
+        self._terms = terms
         self._observer = observer
-        self._timeout = timeout
-        self._connect_timeout = connect_timeout
-        self._idle: tuple[int, deque[BulkClient]] = (os.getpid(), deque())
-        self._knows_mg = True
+        self._state = _State(terms)
+        self._hang_ups_on_mg = 0  # in a row
         self._chunk_bytes: int | None = None
 
     @property
-    def _pool(self) -> deque[BulkClient]:
-        """This process's idle connections, the last used one at the right end.
+    def _here(self) -> _State:
+        """What this process has: after a fork, parent and child must not share a socket."""
+        if self._state.process != os.getpid():
+            self._state = _State(self._terms)
+        return self._state
 
-        After a fork, parent and child must not share a socket.
-        """
-        process, idle = self._idle
-        if process != os.getpid():
-            idle = deque()
-            self._idle = (os.getpid(), idle)
-        return idle
+    @property
+    def is_away(self) -> bool:
+        """Whether the server did not answer when it was last called."""
+        return self._here.breaker.is_open
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a call would fail at once."""
+        return self._here.breaker.refuses(time.monotonic())
 
     @contextmanager
-    def connection(self) -> Iterator[BulkClient]:
+    def connection(self, *, anyway: bool = False) -> Iterator[BulkClient]:
         """A connection that nobody else uses meanwhile.
 
-        It is kept for the next only where every reply has been read.
+        It is kept for the next only where every reply has been read. `UnavailableError`
+        at once where the server did not answer a moment ago, unless it is to be tried `anyway`.
         """
-        client = self._take()
+        here = self._here
+        if here.breaker.is_open and not anyway:
+            with here.lock:
+                admitted = here.breaker.admits(time.monotonic())
+            if not admitted:
+                raise UnavailableError(f"a moment ago, {here.breaker.reason}", server=self.address)
+        client = self._take(here)
+        client.deadline = deadline(self._terms.deadline)
         failure: UnavailableError | None = None
         try:
             yield client
@@ -68,30 +81,28 @@ class Server:
             if self._observer is not None and isinstance(client, CountingClient):
                 self._observer.exchanged(client.exchange(failure))
             if client.in_step:
-                self._pool.append(client)
+                here.idle.append(client)
             else:
                 client.close()
 
-    def _take(self) -> BulkClient:
+    def _take(self, here: _State) -> BulkClient:
         """An idle connection that is still good, or a new one, not yet open."""
         while True:
             try:
-                client = self._pool.pop()
+                client = here.idle.pop()
             except IndexError:
                 kind = BulkClient if self._observer is None else CountingClient
-                return kind(
-                    self.address, timeout=self._timeout, connect_timeout=self._connect_timeout
-                )
+                return kind(self.address, self._terms, here.breaker)
             if client.usable:
                 return client
             client.close()
 
-    def exchange(self, commands: Iterable[Command]) -> list[Reply]:
+    def exchange(self, commands: Iterable[Command], *, anyway: bool = False) -> list[Reply]:
         """The replies to small commands, in order.
 
         Raises `UnavailableError`; which of the commands were carried out is then unknown.
         """
-        with self.connection() as connection:
+        with self.connection(anyway=anyway) as connection:
             return list(connection.pipeline(commands, SMALL_COMMANDS_IN_FLIGHT))
 
     @property
@@ -106,25 +117,32 @@ class Server:
         return self._chunk_bytes
 
     def _ask_chunk_bytes(self) -> int:
-        with self.connection() as connection:
-            settings = connection.settings()
-        slot, item = settings.get(b"slab_chunk_max"), settings.get(b"item_size_max")
-        if isinstance(slot, int) and isinstance(item, int):
-            return chunk_bytes(slot, item)
+        try:
+            with self.connection() as connection:
+                settings = connection.settings()
+        except UnavailableError:
+            if self.is_away:
+                raise
+            return CHUNK_BYTES  # twemproxy hangs up
+        slot, item = settings.get(b"slab_chunk_max", b""), settings.get(b"item_size_max", b"")
+        if slot.isdigit() and item.isdigit():
+            return chunk_bytes(int(slot), int(item))
         return CHUNK_BYTES
 
     def missing(self, keys: Sequence[str]) -> list[int]:
         """The indices of the keys that no item has, moving no value."""
-        if self._knows_mg:
+        if self._hang_ups_on_mg < HANG_UPS_THAT_TELL:
             try:
                 replies = self.exchange(map(protocol.probe, keys))
-                return [i for i, reply in enumerate(replies) if reply.word != "HD"]
             except UnavailableError:
-                # An old memcached answers ERROR, twemproxy hangs up. A server that is
-                # away fails in what follows, too.
-                absent = self._missing_without_mg(keys)
-                self._knows_mg = False
-                return absent
+                if self.is_away:
+                    raise
+                self._hang_ups_on_mg += 1
+            else:
+                is_known = all(reply.word != "ERROR" for reply in replies)
+                self._hang_ups_on_mg = 0 if is_known else HANG_UPS_THAT_TELL
+                if is_known:
+                    return [i for i, reply in enumerate(replies) if reply.word == "EN"]
         return self._missing_without_mg(keys)
 
     def _missing_without_mg(self, keys: Sequence[str]) -> list[int]:
@@ -150,8 +168,25 @@ class Server:
 
     def close(self) -> None:
         """Close the connections that are not in use."""
+        idle = self._here.idle
         while True:
             try:
-                self._pool.pop().close()
+                idle.pop().close()
             except IndexError:
                 return
+
+
+class _State:
+    """What one process knows of a server.
+
+    Attributes:
+        idle: the connections that are not in use, the last used one at the right end.
+        breaker: whether the server may be called.
+        lock: held while asking the open breaker.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self.process = os.getpid()
+        self.idle: deque[BulkClient] = deque()
+        self.breaker = Breaker(try_seconds=terms.connect_timeout + terms.timeout)
+        self.lock = threading.Lock()

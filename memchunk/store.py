@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from memchunk.amend import Amender, Changes
 from memchunk.backend import Backend
 from memchunk.catalog import Catalog
+from memchunk.deadline import AtLeisure, Within
 from memchunk.draft import Order, Progress
 from memchunk.errors import CorruptError, EvictedError, NotFoundError
 from memchunk.expiry import KEEP, Keep, expiry
@@ -134,7 +135,9 @@ class Store:
         """
 
         def allocate(info: FileInfo) -> memoryview:
-            target = memoryview(buffer(info) if callable(buffer) else buffer).cast("B")
+            with AtLeisure():
+                found = buffer(info) if callable(buffer) else buffer
+            target = memoryview(found).cast("B")
             if target.readonly:
                 raise TypeError("the buffer is read-only; pass a bytearray or the like")
             if len(target) < info.size:
@@ -280,7 +283,10 @@ class Store:
 
     @contextmanager
     def _about(self, name: str) -> Iterator[None]:
-        """Check the name, put it on the errors raised inside, and tell the observer of them."""
+        """Check the name, put it on the errors raised inside, and tell the observer of them.
+
+        Here the time of a call begins.
+        """
         check_name(name)
-        with telling(self._backend.observer, name):
+        with telling(self._backend.observer, name), Within(self._backend.deadline):
             yield

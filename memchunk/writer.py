@@ -7,7 +7,6 @@ fails takes its chunks along.
 
 from __future__ import annotations
 
-import secrets
 import time
 import zlib
 from collections import deque
@@ -18,6 +17,7 @@ from memchunk.amend import Amender
 from memchunk.backend import Backend
 from memchunk.bulk import BulkClient
 from memchunk.catalog import Catalog
+from memchunk.deadline import unhurried
 from memchunk.digest import Sha256
 from memchunk.draft import Draft, Order
 from memchunk.errors import (
@@ -63,7 +63,7 @@ class Writer:
 
     def _draft(self) -> Draft:
         """A draft of a new generation, cut to fit the server that will hold it."""
-        generation = secrets.token_hex(16)
+        generation = self._backend.new_generation()
         chunk_size = self._backend.server_of_chunks(generation).chunk_bytes
         return Draft(Rule(chunk_size, self._compact), generation)
 
@@ -133,7 +133,7 @@ class Writer:
         ):
             under_way: deque[Command] = deque()
             try:
-                for block in blocks.blocks(draft.rule.chunk_size):
+                for block in unhurried(blocks.blocks(draft.rule.chunk_size)):
                     command = self._chunk(draft, block, sha256)
                     connection.send(command)
                     under_way.append(command)

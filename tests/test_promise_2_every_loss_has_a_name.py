@@ -22,8 +22,8 @@ from memchunk import (
     UnavailableError,
     errors,
 )
-from memchunk.bulk import BulkClient
 from memchunk.layout import CHUNK_BYTES
+from memchunk.wire import Wire
 from tests.items import Items, flipped
 from tests.relay import Relay
 from tests.servers import LocalMemcached
@@ -123,14 +123,14 @@ def test_an_interrupt_while_waiting_goes_through_as_it_is(
 ) -> None:
     """And its connection, on which a reply is due, is not used again."""
 
-    def interrupt(*_: object) -> int:
+    def interrupt(*_: object, **__: object) -> int:
         raise KeyboardInterrupt
 
     with memchunk.connect(memcached_address, namespace=namespace) as store:
         store.put("f", b"content")
         store.put("g", b"other")
         with monkeypatch.context() as patch:
-            patch.setattr(BulkClient, "_receive_some", interrupt)
+            patch.setattr(Wire, "receive", interrupt)
             with pytest.raises(KeyboardInterrupt) as caught:
                 store.get("f")
         assert caught.value.__cause__ is None
