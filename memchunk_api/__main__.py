@@ -1,5 +1,20 @@
-"""`python -m memchunk_api` is the `memchunk` command."""
+"""The `memchunk` command, also as `python -m memchunk_api`."""
 
-from memchunk_api.cli import main
+from __future__ import annotations
 
-main(prog_name="memchunk")
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say what to install for it."""
+    try:
+        from memchunk_api.cli import main as command
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("memchunk"):
+            raise
+        sys.exit(f"memchunk: there is no {error.name} here: pip install 'memchunk[http]'")
+    command(prog_name="memchunk")
+
+
+if __name__ == "__main__":
+    main()
