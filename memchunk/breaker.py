@@ -26,13 +26,9 @@ class Breaker:
         self.is_open = False
         self.reason = ""
 
-    def refuses(self, now: float) -> bool:
-        """Whether a call would fail at once."""
-        return self.is_open and now < self._next_try
-
     def admits(self, now: float) -> bool:
         """Whether this call may be made. While open, the call that may is the one that tries."""
-        if self.refuses(now):
+        if self.is_open and now < self._next_try:
             return False
         self._next_try = now + self._try_seconds
         return True

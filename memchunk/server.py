@@ -50,11 +50,6 @@ class Server:
         """Whether the server did not answer when it was last called."""
         return self._here.breaker.is_open
 
-    @property
-    def refuses(self) -> bool:
-        """Whether a call would fail at once."""
-        return self._here.breaker.refuses(time.monotonic())
-
     @contextmanager
     def connection(self, *, anyway: bool = False) -> Iterator[BulkClient]:
         """A connection that nobody else uses meanwhile.

@@ -40,7 +40,8 @@ class Terms:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a time that cannot be kept."""
-        if not min(self.timeout, self.connect_timeout, self.deadline) >= LEAST_WAIT_SECONDS:
+        times = (self.timeout, self.connect_timeout, self.deadline)
+        if not all(seconds >= LEAST_WAIT_SECONDS for seconds in times):  # nor NaN
             raise ValueError(f"a timeout or deadline is at least {LEAST_WAIT_SECONDS} seconds")
 
 

@@ -61,16 +61,16 @@ class Writer:
         self._catalog = catalog
         self._compact = compact
 
-    def _draft(self) -> Draft:
+    def _draft(self, name: str) -> Draft:
         """A draft of a new generation, cut to fit the server that will hold it."""
-        generation = self._backend.new_generation()
+        generation = self._backend.new_generation(name)
         chunk_size = self._backend.server_of_chunks(generation).chunk_bytes
         return Draft(Rule(chunk_size, self._compact), generation)
 
     def write(self, order: Order, blocks: Blocks) -> FileInfo:
         """Store a file as ordered. Raises what `Store.put` names, and what the source raises."""
         self._backend.free_what_is_left()
-        draft = self._draft()
+        draft = self._draft(order.name)
         try:
             seen = self._send(order, blocks, draft)
             if order.sha256 is not None and order.sha256 != draft.sha256:

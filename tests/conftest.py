@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -54,8 +55,8 @@ def start_memcached() -> Iterator[Callable[..., LocalMemcached]]:
     """A function that starts a server to hurt: `start_memcached("-m", "64", unix=True)`."""
     started: list[LocalMemcached] = []
 
-    def start(*options: str, unix: bool = False) -> LocalMemcached:
-        started.append(LocalMemcached(*options, unix=unix))
+    def start(*options: str, **where: Any) -> LocalMemcached:
+        started.append(LocalMemcached(*options, **where))
         return started[-1]
 
     yield start

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -76,10 +77,17 @@ class LocalMemcached:
     """A memcached of the test's own, on a loopback port or (`unix=True`) a socket in a directory.
 
     Options are memcached's: `LocalMemcached("-m", "64", "-o", "modern")`. It runs when the
-    constructor returns; whoever made it calls `stop`.
+    constructor returns; whoever made it calls `stop`. Where the options make it talk TLS, `tls`
+    is what its clients go by.
     """
 
-    def __init__(self, *options: str, unix: bool = False) -> None:
+    def __init__(
+        self,
+        *options: str,
+        unix: bool = False,
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         program = shutil.which("memcached")
         if program is None:
             raise RuntimeError(f"this test needs a memcached of its own: {INSTALL}")
@@ -89,11 +97,12 @@ class LocalMemcached:
             self.address = f"unix:{self._directory / 'socket'}"
         else:
             port = _free_port()
-            listen = ["-l", "127.0.0.1", "-p", str(port), "-U", "0"]
-            self.address = f"127.0.0.1:{port}"
+            listen = ["-l", host, "-p", str(port), "-U", "0"]
+            self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         as_root = ["-u", "root"] if os.geteuid() == 0 else []  # root has to be named
         self._command = [program, *listen, *as_root, *options]
         self._process: subprocess.Popen[bytes] | None = None
+        self._tls = tls
         self.start()
 
     @property
@@ -109,7 +118,7 @@ class LocalMemcached:
         with tempfile.TemporaryFile() as said:
             self._process = subprocess.Popen(self._command, stderr=said)
             try:
-                wait_until_ready(self.address, self._process)
+                wait_until_ready(self.address, self._process, self._tls)
             except BaseException as error:
                 self.stop()
                 said.seek(0)
@@ -149,13 +158,17 @@ class LocalMemcached:
         self._process = None
 
 
-def wait_until_ready(address: str, process: subprocess.Popen[bytes] | None = None) -> None:
+def wait_until_ready(
+    address: str,
+    process: subprocess.Popen[bytes] | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Return once memcached answers at `address`; `RuntimeError` when it does not, or has ended."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if process and process.poll() is not None:
             raise RuntimeError(f"memcached on {address} ended at once")
-        with suppress(OSError), connect(address) as connection:
+        with suppress(OSError), connect(address, tls) as connection:
             connection.sendall(b"version\r\n")
             if connection.recv(100).startswith(b"VERSION"):
                 return
@@ -163,8 +176,8 @@ def wait_until_ready(address: str, process: subprocess.Popen[bytes] | None = Non
     raise RuntimeError(f"memcached on {address} did not answer within {READY_SECONDS} seconds")
 
 
-def connect(address: str) -> socket.socket:
-    """A plain connection to `address`: "host:port" or "unix:/path"."""
+def connect(address: str, tls: ssl.SSLContext | None = None) -> socket.socket:
+    """A connection to `address`: "host:port" or "unix:/path"; a plain one without `tls`."""
     if address.startswith("unix:"):
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(READY_SECONDS)
@@ -175,7 +188,9 @@ def connect(address: str) -> socket.socket:
             raise
         return connection
     host, _, port = address.rpartition(":")
-    return socket.create_connection((host.strip("[]"), int(port)), timeout=READY_SECONDS)
+    host = host.strip("[]")
+    connection = socket.create_connection((host, int(port)), timeout=READY_SECONDS)
+    return connection if tls is None else tls.wrap_socket(connection, server_hostname=host)
 
 
 def _free_port() -> int:
