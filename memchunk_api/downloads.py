@@ -20,9 +20,9 @@ import falcon
 
 from memchunk import ChangedError, FileInfo, MemchunkError, Store
 from memchunk.reader import StoredFile
-from memchunk_api import conditional, description
+from memchunk_api import conditional, description, preconditions
 from memchunk_api.buffers import SMALL_BYTES, Budget, BusyError
-from memchunk_api.conditional import CONDITIONS, ByteRange, Preconditions, Validators, Verdict
+from memchunk_api.conditional import ByteRange, Verdict
 from memchunk_api.connection import PacedSocket
 
 log = logging.getLogger("memchunk_api")
@@ -41,28 +41,6 @@ RANGE_BUFFER_BYTES = 1024 * 1024
 MOST_ATTEMPTS = 10
 
 
-def preconditions(req: falcon.Request) -> Preconditions:
-    """The conditional headers of a request.
-
-    Raises:
-        falcon.HTTPBadRequest: one of them is malformed.
-    """
-    try:
-        return Preconditions.parse({name: req.get_header(name) for name in CONDITIONS})
-    except ValueError as error:
-        raise falcon.HTTPBadRequest(description=str(error)) from None
-
-
-def validators(info: FileInfo) -> Validators:
-    """What the conditional headers compare a file by."""
-    return Validators(info.sha256, info.created_at)
-
-
-def failed(name: str) -> ChangedError:
-    """The error for a precondition that does not hold (412)."""
-    return ChangedError(f"a precondition of the request does not hold for {name!r}", name=name)
-
-
 class Download:
     """One GET or HEAD of one file."""
 
@@ -75,7 +53,7 @@ class Download:
         self._connection: socket.socket | None = req.env.get("gunicorn.socket")
         self._range = req.get_header("Range")
         self._if_range = req.get_header("If-Range")
-        self._preconditions = preconditions(req)
+        self._preconditions = preconditions.read(req)
 
     def describe(self, name: str) -> None:
         """Answer as to GET, without the file.
@@ -99,9 +77,9 @@ class Download:
             self._send_whole(name)
 
     def _check(self, info: FileInfo) -> None:
-        verdict = self._preconditions.evaluate(validators(info), reading=True)
+        verdict = self._preconditions.evaluate(preconditions.validators(info), reading=True)
         if verdict is Verdict.FAILED:
-            raise failed(info.name)
+            raise preconditions.failed(info.name)
         if verdict is Verdict.NOT_MODIFIED:
             headers = description.validators(info, datetime.now(UTC))
             raise falcon.HTTPStatus(falcon.HTTP_304, headers=headers)
@@ -166,7 +144,7 @@ class Download:
         raise BusyError(f"{name!r} is being replaced again and again; try again in a moment")
 
     def _wanted(self, info: FileInfo) -> ByteRange | None:
-        if not conditional.if_range_holds(self._if_range, validators(info)):
+        if not conditional.if_range_holds(self._if_range, preconditions.validators(info)):
             return None
         try:
             return conditional.parse_range(self._range, info.size)

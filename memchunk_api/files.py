@@ -7,28 +7,20 @@ so is what an error looks like (`problems`).
 from __future__ import annotations
 
 import secrets
-from contextlib import suppress
 
 import falcon
 
-from memchunk import (
-    AlreadyExistsError,
-    CorruptError,
-    EvictedError,
-    FileInfo,
-    NotFoundError,
-    Store,
-)
+from memchunk import FileInfo, Store
 from memchunk.names import check_name
-from memchunk_api import description, parameters, problems
+from memchunk_api import description, parameters, preconditions, problems
 from memchunk_api.access import facts_of
 from memchunk_api.buffers import Budget
 from memchunk_api.changes import Change
-from memchunk_api.conditional import Preconditions, Verdict
-from memchunk_api.downloads import Download, failed, preconditions, validators
+from memchunk_api.downloads import Download
 from memchunk_api.listing import Listing
-from memchunk_api.metadata import amend, answer_amended, expectation, lasting
+from memchunk_api.metadata import amend, answer_amended, lasting
 from memchunk_api.receiving import Upload, Writer
+from memchunk_api.replacing import Replacement
 
 
 class Files:
@@ -101,7 +93,7 @@ class File:
         """Create the file; 409 where there is one."""
         query = parameters.read(req, known={"ttl"})
         check_name(name)
-        self._judge(name, preconditions(req))
+        preconditions.judge(self._store, name, preconditions.read(req))
         info = self._writer.put(name, self._writer.receive(req), ttl=query.get("ttl"))
         answer_stored(resp, info)
 
@@ -119,84 +111,30 @@ class File:
         query = parameters.read(req, known={"ttl"})
         ttl = query.get("ttl")
         check_name(name)
-        conditions = preconditions(req)
+        conditions = preconditions.read(req)
         fields = self._writer.receive_fields(req)
         change = Change.from_form(fields) if fields is not None else None
         if change is not None:
             change = lasting(change, ttl)
             answer_amended(resp, name, amend(self._store, name, change, conditions))
             return
-        current = self._judge(name, conditions)
+        replacement = Replacement(self._store, self._writer, name, conditions)
         upload = self._writer.receive(req) if fields is None else Upload.of_bytes(fields)
-        if upload.form is None:
-            answer_stored(resp, self._replace(name, upload, ttl, conditions, current))
-            return
-        form = upload.form
-        form.at_end = lambda: self._check_target(name, form.file_name)
-        info = self._replace(name, upload, ttl, conditions, current)
-        if form.file_name is not None and form.file_name != name:
-            try:
-                info = self._store.update(name, new_name=form.file_name, if_match={info.sha256})
-            except BaseException:
-                problems.tell_stored(resp, [name])
-                raise
-        answer_stored(resp, info)
-
-    def _replace(
-        self,
-        name: str,
-        upload: Upload,
-        ttl: str | None,
-        conditions: Preconditions,
-        current: FileInfo | None,
-    ) -> FileInfo:
-        """Put an upload in the place of `current`, which the conditions held for."""
-        if not conditions:
-            return self._writer.put(name, upload, ttl=ttl, replace=True)
-        # The verdict was on `current`: it has to be what is replaced, or nothing is.
-        expected = {current.sha256} if current is not None else None
+        info = replacement.put(upload, ttl=ttl)
         try:
-            return self._writer.put(name, upload, ttl=ttl, if_match=expected)
-        except (AlreadyExistsError, NotFoundError) as error:
-            if error.name != name:
-                raise  # about the name that it shall have
-            raise failed(name) from None
-
-    def _check_target(self, name: str, new_name: str | None) -> None:
-        """Raise what is wrong with a new name while the old file is still there."""
-        if new_name is None:
-            return
-        check_name(new_name)
-        if new_name != name and new_name in self._store:
-            raise AlreadyExistsError(
-                f"there is a file {new_name!r} already; choose another file_name, or delete it",
-                name=new_name,
-            )
+            info = replacement.rename(info, upload)
+        except BaseException:
+            problems.tell_stored(resp, [name])
+            raise
+        answer_stored(resp, info)
+        if info.name != name:
+            resp.location = description.location(info.name)
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Delete the file."""
-        expected = expectation(self._store, name, preconditions(req))
+        expected = preconditions.expectation(self._store, name, preconditions.read(req))
         self._store.delete(name, if_match=expected)
         resp.status = falcon.HTTP_204
-
-    def _judge(self, name: str, conditions: Preconditions) -> FileInfo | None:
-        """The file that a write would replace, if its preconditions hold on it.
-
-        Without preconditions nothing is looked up. A damaged file counts as none, so
-        that storing it again "if there is none" heals it.
-
-        Raises:
-            ChangedError: they do not hold.
-        """
-        if not conditions:
-            return None
-        current: FileInfo | None = None
-        with suppress(NotFoundError, EvictedError, CorruptError):
-            current = self._store.stat(name)
-        known = validators(current) if current is not None else None
-        if conditions.evaluate(known, reading=False) is Verdict.FAILED:
-            raise failed(name)
-        return current
 
 
 def answer_stored(resp: falcon.Response, info: FileInfo) -> None:

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace as changed_copy
 
 import falcon
 
 from memchunk import KEEP, FileInfo, Store
 from memchunk.names import check_name
-from memchunk_api import description, documents, parameters
+from memchunk_api import description, documents, parameters, preconditions
 from memchunk_api.changes import MEMBERS, Change
-from memchunk_api.conditional import Preconditions, Verdict
-from memchunk_api.downloads import failed, preconditions, validators
+from memchunk_api.conditional import Preconditions
 from memchunk_api.settings import Settings
 
 # RFC 7396. With plain JSON it means the same.
@@ -49,7 +47,7 @@ class Metadata:
         """
         query = parameters.read(req, known={"ttl"})
         check_name(name)
-        conditions = preconditions(req)
+        conditions = preconditions.read(req)
         try:
             members = documents.receive(
                 req,
@@ -72,7 +70,7 @@ def amend(store: Store, name: str, change: Change, conditions: Preconditions) ->
         falcon.HTTPBadRequest: the file has not the size that `change` says.
         MemchunkError: see `Store.update`; `ChangedError` where a precondition fails.
     """
-    expected = expectation(store, name, conditions)
+    expected = preconditions.expectation(store, name, conditions)
     if change.size is not None:
         info = store.stat(name)
         if info.size != change.size:
@@ -89,25 +87,6 @@ def amend(store: Store, name: str, change: Change, conditions: Preconditions) ->
         replace=change.replace,
         if_match=expected,
     )
-
-
-def expectation(store: Store, name: str, conditions: Preconditions) -> Collection[str] | None:
-    """What the sha256 of a file must be one of for preconditions to hold; None for any.
-
-    Raises:
-        ChangedError: they do not hold.
-        MemchunkError: see `Store.stat`, which is asked where they are more than If-Match.
-    """
-    tags = conditions.if_match
-    if tags is not None and not tags.any and conditions == Preconditions(if_match=tags):
-        # Also for a file that lost chunks, which `stat` would not describe.
-        return tags.strong_values()
-    if not conditions:
-        return None
-    info = store.stat(name)
-    if conditions.evaluate(validators(info), reading=False) is Verdict.FAILED:
-        raise failed(name)
-    return {info.sha256}
 
 
 def lasting(change: Change, ttl: str | None) -> Change:

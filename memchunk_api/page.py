@@ -12,7 +12,7 @@ from pathlib import Path
 
 import falcon
 
-from memchunk_api.downloads import preconditions
+from memchunk_api import preconditions
 
 DIRECTORY = Path(__file__).parent / "static"
 
@@ -72,7 +72,7 @@ class Asset:
     def answer(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Send it, or 304 to who has it."""
         resp.set_headers({**HEADERS, "ETag": f'"{self.tag}"'})
-        known = preconditions(req).if_none_match
+        known = preconditions.read(req).if_none_match
         if known is not None and (known.any or self.tag in known.weak_values()):
             resp.status = falcon.HTTP_304
             return

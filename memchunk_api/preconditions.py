@@ -1,0 +1,75 @@
+"""The preconditions of a request, held against the store.
+
+What they mean is decided in `conditional`; here the file is looked up that they are about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+
+import falcon
+
+from memchunk import ChangedError, CorruptError, EvictedError, FileInfo, NotFoundError, Store
+from memchunk_api.conditional import CONDITIONS, Preconditions, Validators, Verdict
+
+
+def read(req: falcon.Request) -> Preconditions:
+    """The conditional headers of a request.
+
+    Raises:
+        falcon.HTTPBadRequest: one of them is malformed.
+    """
+    try:
+        return Preconditions.parse({name: req.get_header(name) for name in CONDITIONS})
+    except ValueError as error:
+        raise falcon.HTTPBadRequest(description=str(error)) from None
+
+
+def validators(info: FileInfo) -> Validators:
+    """What the conditional headers compare a file by."""
+    return Validators(info.sha256, info.created_at)
+
+
+def failed(name: str) -> ChangedError:
+    """The error for a precondition that does not hold (412)."""
+    return ChangedError(f"a precondition of the request does not hold for {name!r}", name=name)
+
+
+def judge(store: Store, name: str, conditions: Preconditions) -> FileInfo | None:
+    """The file that a write would replace, if its preconditions hold on it.
+
+    Without preconditions nothing is looked up. A damaged file counts as none, so
+    that storing it again "if there is none" heals it.
+
+    Raises:
+        ChangedError: they do not hold.
+    """
+    if not conditions:
+        return None
+    current: FileInfo | None = None
+    with suppress(NotFoundError, EvictedError, CorruptError):
+        current = store.stat(name)
+    known = validators(current) if current is not None else None
+    if conditions.evaluate(known, reading=False) is Verdict.FAILED:
+        raise failed(name)
+    return current
+
+
+def expectation(store: Store, name: str, conditions: Preconditions) -> Collection[str] | None:
+    """What the sha256 of a file must be one of for preconditions to hold; None for any.
+
+    Raises:
+        ChangedError: they do not hold.
+        MemchunkError: see `Store.stat`, which is asked where they are more than If-Match.
+    """
+    tags = conditions.if_match
+    if tags is not None and not tags.any and conditions == Preconditions(if_match=tags):
+        # Also for a file that lost chunks, which `stat` would not describe.
+        return tags.strong_values()
+    if not conditions:
+        return None
+    info = store.stat(name)
+    if conditions.evaluate(validators(info), reading=False) is Verdict.FAILED:
+        raise failed(name)
+    return {info.sha256}
