@@ -113,7 +113,7 @@ class FormFile:
         self._form = form
         self._stream = part.stream
         self._has_ended = False
-        self.filename = last_segment(part.filename)
+        self.filename = last_segment(_filename(part))
         declared = part._headers.get(b"content-type")
         self.content_type = media_type(declared.decode("latin-1") if declared else None)
 
@@ -131,6 +131,15 @@ class FormFile:
             self._form.go_on()
             self._has_ended = True
         return data
+
+
+def _filename(part: Any) -> str | None:
+    filename: str | None = part.filename
+    if filename is None or b"filename*" in part._headers[b"content-disposition"]:
+        return filename
+    # How browsers and curl write a quote (HTML, section 4.10.21.8, "multipart/form-data").
+    # They leave a % as it is, so that a name with %22 in it cannot be told from one with ".
+    return filename.replace("%22", '"')
 
 
 def last_segment(filename: str | None) -> str | None:

@@ -69,6 +69,7 @@ def test_a_form_with_a_name_in_the_query(http: httpx.Client, name: str) -> None:
         ("C:\\Users\\me\\file", "file"),
         ("a/b\\c/d", "d"),
         ("ü 日本", "ü 日本"),
+        ("%22a%22 100%", '"a" 100%'),
     ],
 )
 def test_of_a_filename_the_last_segment_counts(
@@ -108,6 +109,12 @@ def test_bad_filenames(http: httpx.Client, filename: str) -> None:
 )
 def test_bad_extended_filenames(http: httpx.Client, disposition: str) -> None:
     assert send_form(http, "/files", part(b"x", disposition) + END).status_code == 400
+
+
+def test_an_extended_filename_means_what_it_says(http: httpx.Client) -> None:
+    mark = secrets.token_hex(8)
+    body = part(b"x", f"name=\"file\"; filename*=utf-8''%2522%22%e2%82%ac{mark}") + END
+    assert send_form(http, "/files", body).json()["name"] == f'%22"€{mark}'
 
 
 WHOLE = part(b"first", 'name="other"') + part(BIG, 'name="file"; filename="x"') + END
