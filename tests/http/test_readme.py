@@ -29,5 +29,7 @@ def test_the_curl_lines_work(
     assert '"name": "backup/big"' in run.stdout
     assert '"name": "other"' in run.stdout
     assert '"name": "bigoldfile.dat"' in run.stdout
+    assert "backup/big\nbig\nbigoldfile.dat\nother\n" in run.stdout
+    assert '"name": "sub/new.dat"' in run.stdout
     content = (tmp_path / "bigoldfile.dat").read_bytes()
     assert (tmp_path / "part").read_bytes() == content[1000:2000]
