@@ -109,7 +109,7 @@ class Uploads:
             ttl=ttl,
             replace=replace,
             lifetime=lifetime,
-            generation=secrets.token_hex(16),
+            generation=self._backend.new_generation(name),
             created=int(now),
         )
         check(upload)

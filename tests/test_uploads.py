@@ -530,6 +530,7 @@ def test_a_memcached_that_dies_in_the_middle(
             with pytest.raises(UnavailableError):
                 act()
         server.start()
+        store.check()  # or it would be left alone for a moment
         with pytest.raises(NotFoundError):
             send(store, upload, data, 2)
         upload = begin(store, data, 100, upload_id="x")
