@@ -1,24 +1,100 @@
-"""The command line: `memchunk serve`.
+"""The command `memchunk`: its verbs put together, `serve`, and shell completion.
 
-Flags are laid over the environment and read by `Settings`, which knows what is
-valid; nothing is decided here.
+The verbs that ask a server are in `commands`. Flags of `serve` are laid over the
+environment and read by `Settings`, which knows what is valid. Nothing is imported
+before it is needed: `memchunk --help` and a completed line come at once.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
-import memchunk
-from memchunk_api import server
-from memchunk_api.settings import Settings, SettingsError
+from memchunk_api import commands
+
+EPILOG = """
+\b
+Exit status:
+  0  done                             7  server or memcached unreachable
+  1  local file, or server's start    8  memcached is full
+  2  wrong usage, or no such name     9  larger than 50 MiB
+  3  no such file                    10  changed meanwhile, or incomplete
+  4  is there already                11  the server refuses, or is no memchunk
+  5  evicted: store it again        130  interrupted
+  6  corrupt: store it again        141  nobody read the output to its end
+
+MEMCHUNK_URL says where the server is, MEMCHUNK_TOKEN holds its token.
+"""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(memchunk.__version__, prog_name="memchunk")
+class Program(click.Group):
+    """The group of all verbs: where an error becomes one line and an exit status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            from memchunk_api import outcomes
+
+            outcome = outcomes.outcome_of(error)
+            if outcome is None:
+                raise
+            outcomes.tell(outcome)
+            ctx.exit(outcome.status)
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        import memchunk
+
+        click.echo(f"memchunk, version {memchunk.__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Program, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 def main() -> None:
-    """Store whole files of up to 50 MiB in memcached."""
+    """Store whole files of up to 50 MiB in memcached.
+
+    \b
+      memchunk serve                       run a server, with a memcached of its own
+      memchunk put report.pdf              store a file
+      memchunk ls                          see which there are
+      memchunk get report.pdf -o copy.pdf  get it back, verified
+    """
+
+
+for verb in (commands.put, commands.get, commands.ls, commands.stat, commands.rm, commands.mv):
+    main.add_command(verb)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete verbs, options, and the names of stored files.
+
+    \b
+      eval "$(memchunk completion bash)"           in ~/.bashrc
+      eval "$(memchunk completion zsh)"            in ~/.zshrc
+      memchunk completion fish | source            in ~/.config/fish/config.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None, "click knows these three"
+    click.echo(found(main, {}, "memchunk", "_MEMCHUNK_COMPLETE").source())
 
 
 # Flags stay text, so that `Settings` is the one place that reads and refuses values.
@@ -73,6 +149,9 @@ def serve(**flags: str | None) -> None:
     end once the server is told to stop) and MEMCHUNK_ACCESS_LOG (on, or off for only what
     failed).
     """
+    from memchunk_api import server
+    from memchunk_api.settings import Settings, SettingsError
+
     given = {variable: value for variable, value in flags.items() if value is not None}
     try:
         server.run(Settings.from_environment({**os.environ, **given}))

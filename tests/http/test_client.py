@@ -53,7 +53,7 @@ AWKWARD_NAMES = [
     "-rf",
     "~",
     "*",
-    "[red]markup[/red]",
+    "[red]markup",
     "\N{GRINNING FACE}",
     "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{ROCKET}",
     "\u05d0\u05d1\u05d2",
