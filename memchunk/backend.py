@@ -12,11 +12,13 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 from pymemcache.client.rendezvous import RendezvousHash
 
 from memchunk import protocol
+from memchunk.deadline import Within
 from memchunk.errors import StorageFullError, UnavailableError
 from memchunk.names import canary_key, chunk_key, manifest_key
 from memchunk.observer import Guarded, Observer
@@ -179,15 +181,21 @@ class Backend:
             else:
                 self.free(generation, count)
 
-    def check(self) -> None:
-        """Store, read and delete a canary on every server.
+    def check(self, seconds: float) -> None:
+        """Store, read and delete a canary on every server, on all of them at once.
 
         Raises `UnavailableError` or `StorageFullError`, which name the server.
         """
-        for server in self.servers.values():
-            nonce = secrets.token_hex(16)
-            key = canary_key(self.namespace, nonce)
-            value = nonce.encode()
+        with ThreadPoolExecutor(len(self.servers)) as pool:
+            checks = [pool.submit(self._check, each, seconds) for each in self.servers.values()]
+        for check in checks:
+            check.result()
+
+    def _check(self, server: Server, seconds: float) -> None:
+        nonce = secrets.token_hex(16)
+        key = canary_key(self.namespace, nonce)
+        value = nonce.encode()
+        with Within(seconds):
             stored, got, deleted = server.exchange(
                 [
                     protocol.store("set", key, CANARY_SECONDS, value),
@@ -196,17 +204,17 @@ class Backend:
                 ],
                 anyway=True,
             )
-            if stored.word == "REFUSED":
-                raise StorageFullError(
-                    f"memcached at {server.address} has no room ({stored.text}); "
-                    "give it more memory (-m)"
-                )
-            if got.value != value or deleted.word != "DELETED":
-                raise UnavailableError(
-                    f"memcached at {server.address} does not give back what it was given; "
-                    "check what answers there",
-                    server=server.address,
-                )
+        if stored.word == "REFUSED":
+            raise StorageFullError(
+                f"memcached at {server.address} has no room ({stored.text}); "
+                "give it more memory (-m)"
+            )
+        if got.value != value or deleted.word != "DELETED":
+            raise UnavailableError(
+                f"memcached at {server.address} does not give back what it was given; "
+                "check what answers there",
+                server=server.address,
+            )
 
     def close(self) -> None:
         """Close the connections that are not in use."""

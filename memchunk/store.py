@@ -264,12 +264,12 @@ class Store:
         """Files that arrive in parts, over many requests."""
         return self._uploads
 
-    def check(self) -> None:
-        """Store, read and delete a small item on every server.
+    def check(self, *, deadline: float = 5.0) -> None:
+        """Store, read and delete a small item on every server, within `deadline` seconds.
 
         Raises `UnavailableError` or `StorageFullError`, which name the server.
         """
-        self._backend.check()
+        self._backend.check(deadline)
 
     def close(self) -> None:
         """Close the connections that are not in use. The store can still be used."""

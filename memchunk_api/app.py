@@ -16,7 +16,7 @@ from memchunk_api.metadata import Metadata
 from memchunk_api.metrics import Metrics
 from memchunk_api.page import Page, Static
 from memchunk_api.receiving import Writer
-from memchunk_api.service import Livez, MetricsPage, Readyz
+from memchunk_api.service import Contract, Livez, MetricsPage, Readyz
 from memchunk_api.settings import Settings
 
 
@@ -41,4 +41,5 @@ def create_app(
     app.add_route("/livez", Livez())
     app.add_route("/readyz", Readyz(store))
     app.add_route("/metrics", MetricsPage(metrics))
+    app.add_route("/openapi.yaml", Contract())
     return app

@@ -71,8 +71,8 @@ class Asset:
 
     def answer(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Send it, or 304 to who has it."""
-        resp.set_headers({**HEADERS, "ETag": f'"{self.tag}"'})
         known = preconditions.read(req).if_none_match
+        resp.set_headers({**HEADERS, "ETag": f'"{self.tag}"'})
         if known is not None and (known.any or self.tag in known.weak_values()):
             resp.status = falcon.HTTP_304
             return

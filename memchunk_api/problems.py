@@ -144,7 +144,14 @@ def _handle_known(
     status = status_of(error)
     if status is None:
         _handle_unknown(req, resp, error, params)
-        return
+    else:
+        answer(req, resp, error, status)
+
+
+def answer(
+    req: falcon.Request, resp: falcon.Response, error: Exception, status: HTTPStatus
+) -> None:
+    """Answer with the problem that an error of the library, or `BusyError`, stands for."""
     more: dict[str, object] = {}
     if isinstance(error, errors.EvictedError | errors.UploadIncompleteError):
         more["missing"] = list(error.missing)

@@ -1,12 +1,19 @@
-"""What is there for whoever watches the server: its health, and its metrics."""
+"""What is there for whoever runs or uses the server: its health, metrics and contract."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from pathlib import Path
+
 import falcon
 
-from memchunk import Store
-from memchunk_api import metrics
+from memchunk import StorageFullError, Store
+from memchunk_api import metrics, problems
 from memchunk_api.metrics import Metrics
+
+READY_SECONDS = 3.0
+
+CONTRACT = Path(__file__).parent / "openapi.yaml"
 
 
 class Livez:
@@ -28,8 +35,13 @@ class Readyz:
         self._store = store
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """200, or the problem that names the server: it does not answer (503), or is full (507)."""
-        self._store.check()
+        """200, or 503 with the server's name: it does not answer, or is full."""
+        try:
+            self._store.check(deadline=READY_SECONDS)
+        except StorageFullError as error:
+            # Not 507: who probes wants to know whether to send requests here, no more.
+            problems.answer(req, resp, error, HTTPStatus.SERVICE_UNAVAILABLE)
+            return
         resp.content_type = falcon.MEDIA_TEXT
         resp.set_header("Cache-Control", "no-store")
         resp.text = "ready\n"
@@ -48,5 +60,20 @@ class MetricsPage:
         resp.content_type = metrics.CONTENT_TYPE
         resp.set_header("Cache-Control", "no-store")
         resp.data = self._metrics.expose()
+
+    on_head = on_get
+
+
+class Contract:
+    """What all of this promises, as OpenAPI."""
+
+    def __init__(self) -> None:
+        self._text = CONTRACT.read_bytes()
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """The contract, as it is in the package."""
+        resp.content_type = "application/yaml"  # RFC 9512
+        resp.set_header("Cache-Control", "no-cache")
+        resp.data = self._text
 
     on_head = on_get

@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from itertools import count
 
 import httpx
 import pytest
+from pymemcache.client.base import Client
+from pymemcache.exceptions import MemcacheServerError
 
 from tests.http.conftest import NAMESPACE
 from tests.http.serving import Server, request
@@ -138,6 +141,33 @@ def test_health(http: httpx.Client) -> None:
     for path in "/livez", "/readyz":
         assert http.get(path).status_code == 200
         assert http.head(path).status_code == 200
+
+
+def test_a_full_memcached_is_not_ready(
+    serve: Callable[..., Server], start_memcached: Callable[..., LocalMemcached]
+) -> None:
+    """503 as for one that is away, and the code tells them apart."""
+    memcached = start_memcached("-m", "16", "-M")
+    with (
+        closing(Client(memcached.address, default_noreply=False)) as client,
+        pytest.raises(MemcacheServerError),
+    ):
+        for number in count():  # items of a canary's size, until there is no room
+            client.set(f"{number:060}", bytes(32))
+    with serve(SERVERS=memcached.address).client() as http:
+        problem = assert_problem(http.get("/readyz"), 503, "storage_full")
+        assert memcached.address in str(problem["detail"])
+
+
+def test_every_server_must_be_ready(
+    serve: Callable[..., Server], start_memcached: Callable[..., LocalMemcached]
+) -> None:
+    servers = [start_memcached() for _ in range(3)]
+    with serve(SERVERS=",".join(each.address for each in servers)).client() as http:
+        assert http.get("/readyz").status_code == 200
+        servers[1].pause()  # it takes connections, and answers nothing
+        problem = assert_problem(http.get("/readyz"), 503, "unavailable")
+        assert problem["server"] == servers[1].address
 
 
 def test_unavailable(
