@@ -17,12 +17,14 @@ from memchunk.errors import (
     DigestMismatchError,
     EvictedError,
     InvalidNameError,
+    LockedError,
     MemchunkError,
     NotFoundError,
     StorageFullError,
     TooLargeError,
     UnavailableError,
     UploadIncompleteError,
+    WrongOffsetError,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ __all__ = [
     "FileInfo",
     "InvalidNameError",
     "Landing",
+    "LockedError",
     "MemchunkError",
     "NotFoundError",
     "Observer",
@@ -72,6 +75,7 @@ __all__ = [
     "UnavailableError",
     "Upload",
     "UploadIncompleteError",
+    "WrongOffsetError",
     "connect",
 ]
 

@@ -105,6 +105,26 @@ class UploadIncompleteError(MemchunkError):
         self.missing = tuple(missing)
 
 
+class LockedError(MemchunkError):
+    """Somebody else appends to the upload at this moment."""
+
+    code = "locked"
+
+
+class WrongOffsetError(MemchunkError):
+    """Bytes for an upload do not begin where those that are there end.
+
+    Attributes:
+        offset: the number of bytes that are there.
+    """
+
+    code = "wrong_offset"
+
+    def __init__(self, message: str = "", *, name: str | None = None, offset: int = 0) -> None:
+        super().__init__(message, name=name)
+        self.offset = offset
+
+
 class StorageFullError(MemchunkError):
     """memcached refused the write, or evicted its beginning before its end came."""
 

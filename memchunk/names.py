@@ -97,6 +97,16 @@ def part_key(namespace: str, generation: str, index: int) -> str:
     return f"{namespace}:p{{{generation}}}|#|{index}"
 
 
+def tail_key(namespace: str, generation: str) -> str:
+    """The key of what there is of a part that an append has begun."""
+    return f"{namespace}:p{{{generation}}}|#|tail"
+
+
+def lock_key(namespace: str, generation: str) -> str:
+    """The key of the item that whoever appends to an upload holds."""
+    return f"{namespace}:p{{{generation}}}|#|lock"
+
+
 def canary_key(namespace: str, nonce: str) -> str:
     """The key of the item that a health check stores, reads and deletes."""
     return f"{namespace}:h:{nonce}"

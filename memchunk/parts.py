@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from memchunk import protocol
 from memchunk.backend import Backend
 from memchunk.errors import UnavailableError
-from memchunk.names import part_key
+from memchunk.names import part_key, tail_key
 from memchunk.plan import Upload
 from memchunk.protocol import Buffer, Command, Reply
 
@@ -37,6 +37,11 @@ class Parts:
     def key(self, index: int) -> str:
         """The key of part `index`."""
         return part_key(self._backend.namespace, self._upload.generation, index)
+
+    @property
+    def tail_key(self) -> str:
+        """The key of what there is of a part that an append has begun."""
+        return tail_key(self._backend.namespace, self._upload.generation)
 
     def add(self, index: int, data: Buffer) -> Command:
         """Store part `index`, unless it is there."""
@@ -71,8 +76,9 @@ class Parts:
         return [index for index, reply in pairs if reply.word != "TOUCHED"]
 
     def free(self) -> None:
-        """Delete all parts. Where that fails they expire."""
+        """Delete all parts, and what there is of one. Where that fails they expire."""
         try:
+            self.exchange(iter([protocol.delete(self.tail_key)]))
             for start in range(0, self._upload.part_count, BATCH):
                 indices = range(start, min(start + BATCH, self._upload.part_count))
                 self.exchange(protocol.delete(self.key(index)) for index in indices)

@@ -22,6 +22,7 @@ from memchunk.record import seal, unseal
 
 VERSION = 1
 MAX_RECORD_BYTES = 8 * 1024
+MAX_NOTE_CHARS = 4096
 
 MAX_PARTS = 262_144
 MAX_PART_BYTES = MAX_CHUNK_BYTES  # a part is one item of memcached's
@@ -54,6 +55,7 @@ class Upload:
         generation: 128 random bits as 32 hex digits; the keys of the parts bear it, so
             that none of an earlier upload of the same id is taken for one of this.
         created: when it was created, in seconds since 1970.
+        note: what whoever created it wants to find there again.
         finished: whether the file is stored. Then there are no parts any more.
     """
 
@@ -68,6 +70,7 @@ class Upload:
     lifetime: int
     generation: str
     created: int
+    note: str = ""
     finished: bool = False
 
     @property
@@ -133,6 +136,8 @@ def check(upload: Upload) -> None:
     if upload.sha256 is not None:
         check_sha256(upload.sha256)
     check_content_type(upload.content_type)
+    if not (upload.note.isascii() and len(upload.note) <= MAX_NOTE_CHARS):
+        raise ValueError(f"a note is ASCII text of at most {MAX_NOTE_CHARS} characters")
 
 
 def encode(upload: Upload) -> bytes:

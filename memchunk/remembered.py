@@ -1,9 +1,13 @@
-"""An upload as this process last saw it. It spares questions; nothing depends on it."""
+"""Uploads as this process last saw them. It spares questions; nothing depends on it."""
 
 from __future__ import annotations
 
+from memchunk.backend import Backend
 from memchunk.parts import Parts
 from memchunk.plan import Upload
+from memchunk.registry import Registry, is_finished
+
+MAX_REMEMBERED = 4096  # uploads
 
 
 class Remembered:
@@ -39,3 +43,32 @@ class Remembered:
         if now - self._renewed >= self.upload.lifetime / 2:
             self._renewed = now
             self.parts.missing()
+
+
+class Memory:
+    """What a process remembers of the uploads that take parts. Shared between threads."""
+
+    def __init__(self, backend: Backend, registry: Registry) -> None:
+        self._backend = backend
+        self._registry = registry
+        self._known: dict[str, Remembered] = {}
+
+    def recall(self, upload_id: str) -> Remembered:
+        """An upload as it was last seen, if it was, or as it is now.
+
+        Raises `NotFoundError` and `AlreadyExistsError` for one that takes no parts.
+        """
+        known = self._known.get(upload_id)
+        if known is None:
+            seen, upload = self._registry.find(upload_id)
+            if upload.finished:
+                raise is_finished(upload)
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            known = Remembered(upload, seen.record, Parts(self._backend, upload))
+            self._known[upload_id] = known
+        return known
+
+    def forget(self, upload_id: str) -> None:
+        """Look anew the next time."""
+        self._known.pop(upload_id, None)

@@ -10,16 +10,17 @@ since it last did. So the record always goes first, and what is given up or left
 behind is gone within two lifetimes.
 
 How to build on it. Parts of a size that the client chooses, in any order: `put_part`
-with what it sends. Bytes in order from an offset, cut anywhere (as in tus): choose a
-`part_size`, and fill one part after the other; the offset is that of the first of
-`missing`, and what a broken connection leaves of a part is the protocol's to keep.
+with what it sends. Bytes in order from an offset, cut anywhere: `append`, and `offset`
+to go on after a break.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
+from typing import Any
 
+from memchunk.appender import Appender
 from memchunk.assembly import Assembler
 from memchunk.backend import Backend
 from memchunk.expiry import expiry
@@ -42,10 +43,8 @@ from memchunk.registry import (
     too_busy,
     under_way,
 )
-from memchunk.remembered import Remembered
+from memchunk.remembered import Memory, Remembered
 from memchunk.writer import Writer
-
-MAX_REMEMBERED = 4096  # uploads
 
 
 class Uploads:
@@ -60,7 +59,7 @@ class Uploads:
         self._index = index
         self._registry = Registry(backend)
         self._assembler = Assembler(index, reader, writer)
-        self._remembered: dict[str, Remembered] = {}
+        self._memory = Memory(backend, self._registry)
 
     def create(
         self,
@@ -74,6 +73,7 @@ class Uploads:
         replace: bool = False,
         lifetime: int = LIFETIME_SECONDS,
         upload_id: str | None = None,
+        note: str = "",
     ) -> Upload:
         """Announce a file of `size` bytes that will come in parts of `part_size` bytes.
 
@@ -88,6 +88,7 @@ class Uploads:
             lifetime: the seconds that the upload waits for its next part.
             upload_id: what to call the upload, 1 to 64 of `A-Z a-z 0-9 _ -`; by default
                 something that cannot be guessed.
+            note: up to 4096 ASCII characters to find there again.
 
         Raises:
             AlreadyExistsError: an upload of that id is under way; or an intact file has the
@@ -111,6 +112,7 @@ class Uploads:
             lifetime=lifetime,
             generation=self._backend.new_generation(name),
             created=int(now),
+            note=note,
         )
         check(upload)
         with telling(self._backend.observer, name):
@@ -138,7 +140,7 @@ class Uploads:
 
     def recall(self, upload_id: str) -> Upload:
         """The same as this process last saw it, if it did: perhaps out of date, but for nothing."""
-        return self._recall(upload_id).upload
+        return self._memory.recall(upload_id).upload
 
     def put_part(self, upload_id: str, index: int, data: Buffer) -> Landing:
         """Store part `index` (from 0), unless it is there. One round trip on one memcached.
@@ -155,14 +157,14 @@ class Uploads:
 
     def _put_part(self, upload_id: str, index: int, data: memoryview) -> Landing:
         for _ in range(MAX_ATTEMPTS):
-            known = self._recall(upload_id)
+            known = self._memory.recall(upload_id)
             misfit = known.upload.misfit(index, len(data))
             if misfit is not None and self._registry.still_has(known.record, upload_id):
                 raise ValueError(misfit)
             landing = None if misfit is not None else self._land(known, index, data)
             if landing is not None:
                 return landing
-            self._remembered.pop(upload_id, None)
+            self._memory.forget(upload_id)
         raise too_busy(upload_id)
 
     def _land(self, known: Remembered, index: int, data: memoryview) -> Landing | None:
@@ -189,19 +191,6 @@ class Uploads:
         known.renew(time.time())
         return Landing(stored.word == "STORED", complete)
 
-    def _recall(self, upload_id: str) -> Remembered:
-        """An upload that takes parts, as this process last saw it, or as it is now."""
-        known = self._remembered.get(upload_id)
-        if known is None:
-            seen, upload = self._registry.find(upload_id)
-            if upload.finished:
-                raise is_finished(upload)
-            if len(self._remembered) >= MAX_REMEMBERED:
-                self._remembered.clear()
-            known = Remembered(upload, seen.record, Parts(self._backend, upload))
-            self._remembered[upload_id] = known
-        return known
-
     def missing(self, upload_id: str) -> list[int]:
         """The indices of the parts that are still to come, or were lost, ascending.
 
@@ -212,6 +201,51 @@ class Uploads:
             return []
         self._backend.exchange([self._registry.renewal(upload)])
         return Parts(self._backend, upload).missing()
+
+    def offset(self, upload_id: str) -> int:
+        """How many bytes are there without a gap: where to go on with `append`.
+
+        Renews the lifetime of the upload. `NotFoundError`.
+        """
+        _, upload = self._registry.find(upload_id)
+        if upload.finished:
+            return upload.size
+        self._backend.exchange([self._registry.renewal(upload)])
+        return Appender(self._backend, upload, Parts(self._backend, upload)).offset()
+
+    def append(self, upload_id: str, offset: int, source: Any, *, whole: bool = False) -> int:
+        """Store bytes from `offset` on, which is where those that are there end.
+
+        What came before `source` raised is kept: see `offset`.
+
+        Args:
+            upload_id: the upload.
+            offset: the number of bytes that are there.
+            source: a binary file with `readinto`, which is read to its end.
+            whole: keep all that `source` gives, or nothing of it.
+
+        Returns how many bytes are there now; where that is all, call `finish`.
+
+        Raises:
+            NotFoundError: there is no such upload.
+            AlreadyExistsError: it is finished.
+            LockedError: somebody else appends to it.
+            WrongOffsetError: it does not have `offset` bytes.
+            TooLargeError: there are more bytes than it has room for; none of them is kept.
+            StorageFullError: memcached refused a part; what came before it is kept.
+            Anything that the source raises.
+        """
+        _, upload = self._registry.find(upload_id)
+        if upload.finished:
+            raise is_finished(upload)
+        parts = Parts(self._backend, upload)
+
+        def store(index: int, data: memoryview) -> None:
+            while not self.put_part(upload_id, index, data).stored:
+                parts.discard(index)  # of a time when the parts before it were there
+
+        appender = Appender(self._backend, upload, parts)
+        return appender.append(offset, source, store, whole=whole)
 
     def finish(self, upload_id: str) -> FileInfo:
         """Make the file, once all parts are there, and free them. Again, it tells the same.
@@ -244,10 +278,10 @@ class Uploads:
         info = None if missing else self._assembler.make(upload, parts)
         if info is not None:
             self._registry.finish(upload, over=seen)
-            self._remembered.pop(upload.id, None)
+            self._memory.forget(upload.id)
             parts.free()
         elif missing and self._registry.still_has(seen.record, upload.id):
-            self._remembered.pop(upload.id, None)  # parts were lost that it has seen
+            self._memory.forget(upload.id)  # parts were lost that it has seen
             raise incomplete(upload, missing)
         return info
 
@@ -258,7 +292,7 @@ class Uploads:
         """
         while (seen := self._registry.look(upload_id)) is not None:
             if self._registry.remove(upload_id, seen):
-                self._remembered.pop(upload_id, None)
+                self._memory.forget(upload_id)
                 if seen.upload is not None and not seen.upload.finished:
                     Parts(self._backend, seen.upload).free()
                 return

@@ -51,6 +51,7 @@ LAYERS = {
     "remembered": 8,
     "amend": 9,
     "writer": 9,
+    "appender": 8,
     "assembly": 10,
     "uploads": 11,
     "store": 12,

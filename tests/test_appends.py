@@ -1,0 +1,224 @@
+"""Bytes that come in order, cut anywhere: what came is kept, and one at a time appends."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+import memchunk
+from memchunk import (
+    AlreadyExistsError,
+    LockedError,
+    NotFoundError,
+    Store,
+    TooLargeError,
+    UnavailableError,
+    WrongOffsetError,
+    appender,
+    names,
+)
+from tests.items import Items
+from tests.servers import LocalMemcached
+from tests.together import together
+
+PART = 1000
+CONTENT = os.urandom(3500)
+
+
+class Breaking(io.BytesIO):
+    """A source that gives its bytes, a few at a time, and then raises."""
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        count = super().readinto(buffer[:300])
+        if not count:
+            raise ConnectionResetError("cut")
+        return count
+
+
+def begin(store: Store, content: bytes = CONTENT, **more: object) -> str:
+    return store.uploads.create("f", len(content), PART, **more).id  # type: ignore[arg-type]
+
+
+def append(store: Store, upload: str, offset: int, data: bytes, **more: bool) -> int:
+    return store.uploads.append(upload, offset, io.BytesIO(data), **more)
+
+
+def test_in_one_go(store: Store, items: Items) -> None:
+    upload = begin(store)
+    assert store.uploads.offset(upload) == 0
+    assert append(store, upload, 0, CONTENT) == len(CONTENT)
+    assert store.uploads.offset(upload) == len(CONTENT)
+    assert store.uploads.finish(upload).size == len(CONTENT)
+    assert store.get("f") == CONTENT
+    assert [key for key in items.all() if ":p{" in key] == []
+    assert store.uploads.offset(upload) == len(CONTENT)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(0, len(CONTENT)), max_size=8).map(sorted))
+def test_cut_anywhere(store: Store, cuts: list[int]) -> None:
+    upload = begin(store, replace=True)
+    edges = [0, *cuts, len(CONTENT)]
+    for start, end in pairwise(edges):
+        assert store.uploads.offset(upload) == start
+        assert append(store, upload, start, CONTENT[start:end]) == end
+    store.uploads.finish(upload)
+    assert store.get("f") == CONTENT
+
+
+@pytest.mark.parametrize("came", [0, 1, 999, 1000, 1001, 2750, 3499])
+def test_what_came_before_the_source_broke_is_kept(store: Store, came: int) -> None:
+    upload = begin(store)
+    with pytest.raises(ConnectionResetError):
+        store.uploads.append(upload, 0, Breaking(CONTENT[:came]))
+    assert store.uploads.offset(upload) == came
+    append(store, upload, came, CONTENT[came:])
+    store.uploads.finish(upload)
+    assert store.get("f") == CONTENT
+
+
+@pytest.mark.parametrize("came", [1, 1000, 2750])
+def test_all_or_nothing_where_that_is_asked_for(store: Store, came: int) -> None:
+    upload = begin(store)
+    append(store, upload, 0, CONTENT[:500])
+    with pytest.raises(ConnectionResetError):
+        store.uploads.append(upload, 500, Breaking(CONTENT[500 : 500 + came]), whole=True)
+    assert store.uploads.offset(upload) == 500
+    append(store, upload, 500, CONTENT[500:], whole=True)
+    store.uploads.finish(upload)
+    assert store.get("f") == CONTENT
+
+
+def test_more_than_was_announced(store: Store) -> None:
+    upload = begin(store)
+    append(store, upload, 0, CONTENT[:1500])
+    with pytest.raises(TooLargeError, match="the 3500 bytes that were announced"):
+        append(store, upload, 1500, CONTENT[1500:] + b"!")
+    assert store.uploads.offset(upload) == 1500
+
+
+@pytest.mark.parametrize("offset", [0, 1499, 1501, 4000])
+def test_another_offset(store: Store, offset: int) -> None:
+    upload = begin(store)
+    append(store, upload, 0, CONTENT[:1500])
+    with pytest.raises(WrongOffsetError) as caught:
+        append(store, upload, offset, CONTENT)
+    assert caught.value.offset == 1500
+    assert store.uploads.offset(upload) == 1500
+
+
+def test_no_such_upload_and_a_finished_one(store: Store) -> None:
+    with pytest.raises(NotFoundError):
+        store.uploads.offset("nothing")
+    with pytest.raises(NotFoundError):
+        append(store, "nothing", 0, b"")
+    upload = begin(store, b"")
+    store.uploads.finish(upload)
+    with pytest.raises(AlreadyExistsError):
+        append(store, upload, 0, b"")
+
+
+def test_one_at_a_time(store: Store) -> None:
+    upload = begin(store)
+
+    class Waiting(io.BytesIO):
+        def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+            time.sleep(0.2)
+            return super().readinto(buffer)
+
+    acts: list[Callable[[], object]] = [
+        partial(store.uploads.append, upload, 0, Waiting(CONTENT)) for _ in range(4)
+    ]
+    outcomes = together(*acts)
+    assert outcomes.count(len(CONTENT)) == 1
+    assert sum(isinstance(outcome, LockedError) for outcome in outcomes) == 3
+    store.uploads.finish(upload)
+    assert store.get("f") == CONTENT
+
+
+def test_a_lock_that_was_lost_is_noticed(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appender, "RENEW_SECONDS", 0)
+    upload = begin(store)
+    key = names.lock_key(items.namespace, store.uploads.get(upload).generation)
+
+    class Overtaken(io.BytesIO):
+        def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+            if self.tell() == 2000:
+                items.client.set(key, b"somebody else's")
+            return super().readinto(buffer)
+
+    with pytest.raises(LockedError):
+        store.uploads.append(upload, 0, Overtaken(CONTENT))
+    assert items.client.get(key) == b"somebody else's"
+    items.client.delete(key)
+    offset = store.uploads.offset(upload)
+    append(store, upload, offset, CONTENT[offset:])
+    store.uploads.finish(upload)
+    assert store.get("f") == CONTENT
+
+
+def test_a_lock_is_renewed_while_bytes_come(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appender, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(appender, "LOCK_SECONDS", 2)  # memcached counts whole ones
+    upload = begin(store)
+
+    class Slow(io.BytesIO):
+        def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+            time.sleep(0.3)
+            return super().readinto(buffer[:350])
+
+    assert store.uploads.append(upload, 0, Slow(CONTENT)) == len(CONTENT)
+
+
+def test_a_part_that_was_lost_is_sent_again_with_what_follows(store: Store, items: Items) -> None:
+    upload = begin(store)
+    append(store, upload, 0, CONTENT[:3200])
+    items.client.delete(names.part_key(items.namespace, store.uploads.get(upload).generation, 1))
+    assert store.uploads.offset(upload) == 1000
+    assert append(store, upload, 1000, CONTENT[1000:]) == len(CONTENT)
+    store.uploads.finish(upload)
+    assert store.get("f") == CONTENT
+
+
+@pytest.mark.parametrize("spoil", [lambda tail: tail[:-1], lambda tail: b"", lambda tail: tail[:3]])
+def test_a_damaged_tail_is_as_good_as_none(
+    store: Store, items: Items, spoil: Callable[[bytes], bytes]
+) -> None:
+    upload = begin(store)
+    append(store, upload, 0, CONTENT[:1700])
+    key = names.tail_key(items.namespace, store.uploads.get(upload).generation)
+    items.client.set(key, spoil(items.client.get(key)))
+    assert store.uploads.offset(upload) == 1000
+
+
+def test_the_server_is_killed_meanwhile(
+    start_memcached: Callable[..., LocalMemcached],
+) -> None:
+    server = start_memcached()
+    with memchunk.connect(server.address, timeout=1) as store:
+        upload = begin(store)
+
+        class Killing(io.BytesIO):
+            def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+                if self.tell() == 2000:
+                    server.kill()
+                return super().readinto(buffer)
+
+        with pytest.raises(UnavailableError):
+            store.uploads.append(upload, 0, Killing(CONTENT))
+
+
+def test_a_note_is_kept(store: Store) -> None:
+    assert store.uploads.get(begin(store, note="filename Zg==")).note == "filename Zg=="
+    for note in ("é", "x" * 4097):
+        with pytest.raises(ValueError, match="a note is ASCII text"):
+            begin(store, note=note)
