@@ -10,7 +10,7 @@ import secrets
 
 import falcon
 
-from memchunk import FileInfo, Store
+from memchunk import ChangedError, FileInfo, NotFoundError, Store
 from memchunk.names import check_name
 from memchunk_api import description, parameters, preconditions, problems
 from memchunk_api.access import facts_of
@@ -123,6 +123,8 @@ class File:
         info = replacement.put(upload, ttl=ttl)
         try:
             info = replacement.rename(info, upload)
+        except (ChangedError, NotFoundError):
+            raise  # nothing is left of it: somebody else has replaced or deleted it
         except BaseException:
             problems.tell_stored(resp, [name])
             raise

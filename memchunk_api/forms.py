@@ -21,8 +21,10 @@ from memchunk_api.body import Body, media_type
 FORM_OVERHEAD_BYTES = 64 * 1024
 MOST_FORM_PARTS = 64
 
-# A name has 512 bytes at most; one that is a little too long shall be told so as a name.
-_MOST_FIELD_BYTES = 4096
+# A name has 512 bytes at most. These are more, so that who sends a longer one is told
+# that of the name, and not something of the form.
+_MOST_FIELD_BYTES = 16 * 1024
+_MOST_HEADER_BYTES = 16 * 1024
 
 # For bodies whose length is unknown: falcon's reader wants a number.
 _UNKNOWN_LENGTH = 2**62
@@ -48,6 +50,7 @@ class Form:
         options = MultipartParseOptions()
         options.max_body_part_count = MOST_FORM_PARTS
         options.max_body_part_buffer_size = _MOST_FIELD_BYTES
+        options.max_body_part_headers_size = _MOST_HEADER_BYTES
         self._reader = BufferedReader(body.read, _UNKNOWN_LENGTH)
         parts: Any = MultipartFormHandler(options).deserialize(self._reader, content_type, None)
         self._parts = iter(parts)

@@ -91,6 +91,12 @@ def test_a_form_without_a_filename_gets_a_name(http: httpx.Client, disposition: 
     assert re.fullmatch(r"[0-9a-f]{32}\.css", created.json()["name"])
 
 
+def test_a_filename_that_is_too_long_is_told_so(http: httpx.Client) -> None:
+    answer = send_form(http, "/files", part(b"x", f'name="file"; filename="{"x" * 10_240}"') + END)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_name")
+    assert "longer than 512 bytes" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("filename", ["..", ".", "x" * 513, "x" * 7000, "a\x01b", "a\udcffb"])
 def test_bad_filenames(http: httpx.Client, filename: str) -> None:
     answer = send_form(http, "/files", part(b"x", f'name="file"; filename="{filename}"') + END)
@@ -138,7 +144,7 @@ WHOLE = part(b"first", 'name="other"') + part(BIG, 'name="file"; filename="x"') 
         WHOLE[:200],
         part(b"x", 'name="file"', "X: " + "x" * 20_000) + END,
         part(b"x", 'name="file"', *[f"X-{i}: x" for i in range(5000)]) + END,
-        part(b"x", 'name="file"; filename="' + "x" * 10_240 + '"') + END,
+        part(b"x", 'name="file"; filename="' + "x" * 20_000 + '"') + END,
         part(b"x", 'name="other"') * 100 + part(b"x", 'name="file"') + END,
         part(b"eA==", 'name="file"', "Content-Transfer-Encoding: base64") + END,
         part(b"x", 'name="file"', "Content-Type: nonsense") + END,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 from collections.abc import Callable
+from typing import cast
 
 import httpx
 import pytest
 
 from memchunk import MAX_FILE_BYTES
+from memchunk_api.body import Body
+from memchunk_api.forms import Form
 from tests.http.serving import Server, assert_absent, read_answer, request
 from tests.http.test_forms import BIG, END, FORM, part, send_form
 from tests.http.test_writes import digest
@@ -134,6 +138,19 @@ def test_where_one_file_is_wanted_two_are_refused(
     assert answer.status_code == 400
     assert "two parts" in answer.json()["detail"]
     assert_absent(server, name)
+
+
+def test_a_file_that_has_ended_stays_so() -> None:
+    """Reading on does not get into the next file."""
+    body = io.BytesIO(file_part("a", b"first") + file_part("b", b"second") + END)
+    form = Form(cast(Body, body), FORM, most_files=2)
+    first = form.next_file()
+    assert first is not None
+    assert [first.read(10) for _ in range(4)] == [b"first", b"", b"", b""]
+    second = form.next_file()
+    assert second is not None
+    assert [second.read(10) for _ in range(3)] == [b"second", b"", b""]
+    assert form.next_file() is None
 
 
 def test_a_client_that_goes_away_leaves_none(server: Server, names: list[str]) -> None:
