@@ -16,8 +16,9 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # A probe has no secret; both tell nothing of what is stored.
 OPEN_PATHS = frozenset({"/livez", "/readyz"})
 
-# Basic is there so that a browser asks for the token, as a password.
-CHALLENGES = ('Bearer realm="memchunk"', 'Basic realm="memchunk", charset="UTF-8"')
+# Basic is there so that a browser asks for the token, as a password. It comes first: falcon
+# sends both in one header, of which Chromium reads the first.
+CHALLENGES = ('Basic realm="memchunk", charset="UTF-8"', 'Bearer realm="memchunk"')
 
 
 class Guard:

@@ -78,7 +78,7 @@ def test_a_browser_is_asked_for_the_token(
 ) -> None:
     with serve(SERVERS=memcached_address, TOKEN="secret").client() as http:
         for path in PATHS:
-            assert "Basic" in http.get(path).headers["WWW-Authenticate"]
+            assert http.get(path).headers["WWW-Authenticate"].startswith("Basic ")
             assert http.get(path, auth=("anyone", "secret")).status_code == 200
 
 
