@@ -1,6 +1,6 @@
 # The workshop. Each target sets up what it needs: see .ci/bootstrap.
 
-.PHONY: help serve test faults torture lint bench format clean
+.PHONY: help serve test browser faults torture lint bench format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -13,6 +13,10 @@ serve: ## run the server; flags go in ARGS="--port 8080"
 test: ## run the tests and check coverage, or some tests: ARGS="-k name"
 	@.ci/bootstrap test
 	@.venv/bin/python -m pytest $(or $(ARGS),--cov)
+
+browser: ## try the page in Chromium, or some of it: ARGS="-k name"
+	@.ci/bootstrap browser
+	@.venv/bin/python -m pytest tests/browser $(ARGS)
 
 faults: ## attack a real memcached, and the code on it (about 4 minutes): ARGS="-k name"
 	@.ci/bootstrap test

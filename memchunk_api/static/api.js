@@ -73,11 +73,12 @@ export async function vouch(name) {
   call.abort();
 }
 
-export async function rename(name, newName) {
+/** Give a file another name; `replace` is whether it may take the place of a file there. */
+export async function rename(name, newName, replace) {
   const answer = await ask(address(name, "metadata"), {
     method: "PATCH",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ name: newName }),
+    body: JSON.stringify({ name: newName, replace }),
   });
   return answer.json();
 }

@@ -1,7 +1,8 @@
 // The list of files, and what can be done with each.
 
-import { Problem, address, list, remove, rename, vouch } from "./api.js";
+import { Problem, address, list, remove, vouch } from "./api.js";
 import { ask, copy, part, put, say, tell } from "./dom.js";
+import { rename } from "./rename.js";
 import { complain, rowOf, showTimes } from "./row.js";
 import { files, legible, size } from "./words.js";
 
@@ -152,49 +153,13 @@ export class Files {
   }
 
   async #rename(info) {
-    const renamed = await askForName(info.name);
+    const renamed = await rename(info.name);
     if (!renamed) return;
     if (renamed.name !== info.name) this.#drop(info.name);
     this.put(renamed);
     this.#shown.get(renamed.name)?.row.querySelector("[data-do=rename]").focus();
     say(`${legible(info.name)} is now ${legible(renamed.name)}.`);
   }
-}
-
-/** Ask for a new name until the server takes one; resolves to nothing where the user gives up. */
-function askForName(name) {
-  const dialog = document.getElementById("rename");
-  const form = dialog.querySelector("form");
-  const input = dialog.querySelector("input");
-  const trouble = document.getElementById("rename-trouble");
-  let renamed;
-
-  async function submit(event) {
-    event.preventDefault(); // which would close the dialog
-    try {
-      renamed = await rename(name, input.value);
-      dialog.close();
-    } catch (error) {
-      const { code, message } = Problem.from(error);
-      trouble.textContent = code === "already_exists" ? "There is a file of this name. Choose another one." : message;
-      input.focus();
-    }
-  }
-
-  put(dialog, "name", legible(name));
-  trouble.textContent = "";
-  input.value = name;
-  form.addEventListener("submit", submit);
-  dialog.querySelector("[data-do=cancel]").onclick = () => dialog.close();
-  const closed = ask(dialog);
-  // what is most often changed: the last segment without its ending
-  const start = name.lastIndexOf("/") + 1;
-  const end = name.lastIndexOf(".");
-  input.setSelectionRange(start, end > start ? end : name.length);
-  return closed.then(() => {
-    form.removeEventListener("submit", submit);
-    return renamed;
-  });
 }
 
 /** Order by code points, as the server does; < would go by UTF-16 units. */

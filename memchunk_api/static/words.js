@@ -84,5 +84,5 @@ export function explain({ code, status, message, server }) {
   if (!known) return ["It did not work.", message || `The server answered with status ${status}.`];
   const [headline, advice] = known;
   const where = code === "unavailable" && server ? ` (${server})` : "";
-  return [headline, (advice || message) + where];
+  return [headline, (advice || `${message}.`) + where];
 }
