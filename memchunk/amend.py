@@ -1,31 +1,22 @@
-"""Changes to a file that move no chunk: delete, and update with all that it covers.
-
-A rename puts one generation under two names for a moment, and nobody may free the
-chunks of the one with the other. So the manifest that will be left is marked with
-`moving_to` first: readers do not mind, and whoever wants to change that file waits
-until it has moved. The new manifest bears `moved_from`: who takes it away, or moves it
-on, first sees that nothing is left there. `move` tells one rename from the next.
-"""
+"""Changes to a file that move no chunk: delete, and update with all that it covers."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace as changed_copy
+from functools import partial
 
 from memchunk.backend import Backend
 from memchunk.catalog import Catalog
-from memchunk.errors import ChangedError, StorageFullError
+from memchunk.errors import StorageFullError, UnavailableError
 from memchunk.expiry import KEEP, Keep, chunk_exptime, expiry
 from memchunk.index import Entry, Index, already_exists, changed, not_found, readable, stands
 from memchunk.manifest import FileInfo, Manifest
+from memchunk.moves import MAX_ATTEMPTS, Moves, too_busy
+from memchunk.owed import Owed
 from memchunk.reader import Reader, evicted
-
-MAX_ATTEMPTS = 100
-MOVE_SECONDS = 20  # a rename that takes longer has died: it waits for one reply meanwhile
-MOVE_POLL_SECONDS = 0.01
-MOVE_POLLS = int(2 * MOVE_SECONDS / MOVE_POLL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +46,14 @@ class Amender:
         self._index = index
         self._reader = reader
         self._catalog = catalog
+        self._owed = Owed()
+        self._moves = Moves(backend, index)
 
     def delete(self, name: str, if_match: Collection[str] | None) -> None:
         """Delete a file. Raises what `Store.delete` names."""
         for _ in range(MAX_ATTEMPTS):
             seen, _ = self._index.look(name)
-            entry = self.at_rest(name, seen)
+            entry = self._moves.at_rest(name, seen)
             if entry is None:
                 raise not_found(name)
             if if_match is not None and (
@@ -72,7 +65,7 @@ class Amender:
                     self.release(entry.manifest)
                     self._catalog.removed(entry.manifest)
                 return
-        raise _too_busy(name)
+        raise too_busy(name)
 
     def update(self, name: str, changes: Changes) -> FileInfo:
         """Change what a file is called, said to be, or when it expires: see `Store.update`."""
@@ -93,7 +86,11 @@ class Amender:
                 continue
             if to is None:
                 record = self._catalog.beside(amended)
-                done, replies = self._index.put(amended, over=entry, beside=record)
+                try:
+                    done, replies = self._index.put(amended, over=entry, beside=record)
+                except UnavailableError:
+                    self.doubt(amended)
+                    raise
                 if not done:
                     continue
                 self._catalog.added(amended, replies)
@@ -106,7 +103,7 @@ class Amender:
             if changes.ttl is not KEEP and not self.settle(amended):
                 raise evicted(amended, self._reader.missing(amended))
             return amended.info(replaced=replaced)
-        raise _too_busy(name)
+        raise too_busy(name)
 
     def settle(self, manifest: Manifest) -> bool:
         """Let the chunks expire after their manifest; False where it stands and some are gone.
@@ -120,13 +117,17 @@ class Amender:
                 return True
             seen, _ = self._index.look(manifest.name)
             if seen is None or seen.manifest is None or not stands(seen, manifest):
-                return True  # it was replaced, deleted or renamed, and so are its chunks
+                # It was replaced or deleted, and so are its chunks; or it was renamed, and
+                # perhaps stays for good since: then they must not go before it.
+                if manifest.expires is not None:
+                    self._touch_chunks(changed_copy(manifest, expires=None))
+                return True
             if missing:
                 return False
             if seen.manifest.expires == manifest.expires:
                 return True
             manifest = seen.manifest
-        raise _too_busy(manifest.name)
+        raise too_busy(manifest.name)
 
     def _touch_chunks(self, manifest: Manifest) -> list[int]:
         exptime = chunk_exptime(manifest.expires, time.time())
@@ -141,7 +142,7 @@ class Amender:
         None where others changed something meanwhile.
         """
         target = self._target(new, replace=replace)
-        self._leave_origin(manifest)
+        self._moves.leave_origin(manifest)
         moving = changed_copy(
             manifest,
             move=secrets.token_hex(16),
@@ -159,102 +160,71 @@ class Amender:
             record = self._catalog.beside(moved)
             done, replies = self._index.put(moved, over=target, beside=record)
         except StorageFullError:
-            self._unmark(moving)
+            self._moves.unmark(moving)
             raise
-        # any other exception leaves it open whether it was put: the mark stays, and
-        # whoever comes next looks
+        except UnavailableError:  # perhaps it was put: the mark stays, and whoever comes next looks
+            self.doubt(moved, None if target is None else target.manifest)
+            raise
         if not done:
-            self._unmark(moving)
+            self._moves.unmark(moving)
             return None
         self._catalog.added(moved, replies)
-        self._leave_origin(moved)
+        self._moves.leave_origin(moved)
         self._catalog.removed(manifest)
         if target is not None and target.manifest is not None:
             self.release(target.manifest)
         return moved, target is not None
 
     def at_rest(self, name: str, entry: Entry | None) -> Entry | None:
-        """What stands under `name`, once it is not on its way to another; `entry` if it is not."""
-        for _ in range(MOVE_POLLS):
-            if entry is None or entry.manifest is None or entry.manifest.moving_to is None:
-                return entry
-            if time.time() < entry.manifest.moving_since + MOVE_SECONDS:
-                time.sleep(MOVE_POLL_SECONDS)
-            else:
-                self._clear(entry, entry.manifest)
-            entry, _ = self._index.look(name)
-        raise _too_busy(name)
-
-    def _clear(self, entry: Entry, manifest: Manifest) -> None:
-        """Finish a rename that died, or take it back."""
-        assert manifest.moving_to is not None
-        there, _ = self._index.look(manifest.moving_to)
-        if (
-            there is not None
-            and there.manifest is not None
-            and there.manifest.move == manifest.move
-        ):
-            self._index.remove(manifest.name, entry)
-        else:
-            self._index.put(_unmarked(manifest), over=entry)
+        """What stands under a name, once it is not on its way to another: see `Moves`."""
+        return self._moves.at_rest(name, entry)
 
     def _target(self, new: str, *, replace: bool) -> Entry | None:
         seen, _ = self._index.look(new)
-        target = self.at_rest(new, seen)
+        target = self._moves.at_rest(new, seen)
         if target is None or replace:
             return target
         if self._reader.is_worth_keeping(target):
             raise already_exists(new)
         return target
 
-    def _unmark(self, moving: Manifest) -> None:
-        """Take back the mark of a rename that did not happen."""
-        self._while_marked(
-            moving.name,
-            moving.move,
-            lambda entry: self._index.put(_unmarked(moving), over=entry)[0],
-        )
-
-    def _leave_origin(self, manifest: Manifest) -> None:
-        """See that nothing is left under the name that a file had before."""
-        if manifest.moved_from is not None:
-            origin = manifest.moved_from
-            self._while_marked(
-                origin, manifest.move, lambda entry: self._index.remove(origin, entry)
-            )
-
-    def _while_marked(self, name: str, move: str | None, act: Callable[[Entry], bool]) -> None:
-        """Do `act` on what stands under `name`, if it is what the rename `move` has marked."""
-        for _ in range(MAX_ATTEMPTS):
-            entry, _ = self._index.look(name)
-            if entry is None or entry.manifest is None or entry.manifest.moving_to is None:
-                return
-            if entry.manifest.move != move or act(entry):
-                return
-        raise _too_busy(name)
-
     def release(self, manifest: Manifest) -> None:
-        """Free the chunks of a manifest that has been taken away."""
-        self._leave_origin(manifest)
+        """Free the chunks of a manifest that has been taken away; later, if it cannot be now."""
+        self._owed.do(self._index.server_of(manifest.name), partial(self._release, manifest))
+
+    def _release(self, manifest: Manifest) -> None:
+        self._moves.leave_origin(manifest)
         self._backend.free(manifest.generation, manifest.layout.chunk_count)
+
+    def doubt(self, manifest: Manifest, over: Manifest | None = None) -> None:
+        """Look later whether a manifest was put, over another one, and do then what follows."""
+        resolve = partial(self._resolve, manifest, over)
+        self._owed.do_later(self._index.server_of(manifest.name), resolve)
+
+    def _resolve(self, manifest: Manifest, over: Manifest | None) -> None:
+        seen, _ = self._index.look(manifest.name)
+        if seen is None or seen.manifest is None or not stands(seen, manifest):
+            return
+        if seen.manifest.move != manifest.move:
+            return
+        self._catalog.added(seen.manifest)
+        self._moves.leave_origin(seen.manifest)
+        self.settle(seen.manifest)
+        if over is not None:
+            self.release(over)
+
+    def catch_up(self) -> None:
+        """Do what could not be done when it was its time."""
+        self._owed.catch_up()
+        self._backend.free_what_is_left()
 
     def _see(self, name: str) -> tuple[Manifest, Entry]:
         seen, _ = self._index.look(name)
-        entry = self.at_rest(name, seen)
+        entry = self._moves.at_rest(name, seen)
         if entry is None:
             raise not_found(name)
         return readable(entry), entry
 
 
-def _unmarked(moving: Manifest) -> Manifest:
-    return changed_copy(moving, move=None, moving_to=None, moving_since=0)
-
-
 def _outlives(expires: int | None, other: int | None) -> bool:
     return expires is None or (other is not None and expires > other)
-
-
-def _too_busy(name: str) -> ChangedError:
-    return ChangedError(
-        f"{name!r} was changed {MAX_ATTEMPTS} times by others meanwhile; try again", name=name
-    )

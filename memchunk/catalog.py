@@ -16,7 +16,7 @@ from itertools import islice
 
 from memchunk import journal, protocol
 from memchunk.backend import Backend
-from memchunk.errors import MemchunkError, UnavailableError
+from memchunk.errors import MemchunkError, StorageFullError, UnavailableError
 from memchunk.expiry import NEVER
 from memchunk.index import Index
 from memchunk.journal import SEGMENTS, SHARDS, Replay, token_of
@@ -112,7 +112,8 @@ class Catalog:
     def reindex(self) -> int:
         """Record the names that have a manifest and no record; how many they were.
 
-        Raises `UnavailableError`, also where a server does not tell which items it holds.
+        Raises `UnavailableError`, also where a server does not tell which items it holds,
+        and `StorageFullError`.
         """
         known = {name for replay in self._replay() for name in replay.names()}
         found = 0
@@ -147,7 +148,10 @@ class Catalog:
                 raise
 
     def _write(self, shard: int, records: bytes) -> None:
-        """Append records to the first segment that has room for them."""
+        """Append records to the first segment that has room for them.
+
+        Raises `UnavailableError`, and `StorageFullError` where memcached has none.
+        """
         for segment in range(self._segments[shard], SEGMENTS):
             key = journal_key(self._backend.namespace, shard, segment)
             # To an append, memcached gives one answer where the segment is full and where
@@ -157,6 +161,11 @@ class Catalog:
                 if reply.word == "STORED":
                     self._segments[shard] = segment
                     return
+                if reply.word == "REFUSED":
+                    raise StorageFullError(
+                        f"memcached has no room for the journal ({reply.text}); "
+                        "give it more memory (-m)"
+                    )
         log.warning("the journal has no room for %d bytes; they are not listed", len(records))
 
     def _make_room(self, shard: int) -> None:

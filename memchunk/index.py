@@ -18,6 +18,7 @@ from memchunk.expiry import exptime
 from memchunk.manifest import MAX_MANIFEST_BYTES, Manifest
 from memchunk.names import manifest_key
 from memchunk.protocol import Command, Reply
+from memchunk.server import Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ class Index:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+
+    def server_of(self, name: str) -> Server:
+        """The server that holds the manifest of `name`."""
+        return self._backend.server_of(manifest_key(self._backend.namespace, name))
 
     def look(self, name: str, beside: Sequence[Command] = ()) -> tuple[Entry | None, list[Reply]]:
         """What stands under `name`, or None; with the replies to the commands `beside` it.

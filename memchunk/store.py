@@ -255,7 +255,8 @@ class Store:
         """List names again whose journal memcached has forgotten; the number of them.
 
         Every item of every server is looked at (`lru_crawler metadump`).
-        Raises `UnavailableError`, also where that is not to be had, as through a proxy.
+        Raises `UnavailableError`, also where that is not to be had, as through a proxy, and
+        `StorageFullError` where memcached has no room for the journal.
         """
         return self._catalog.reindex()
 

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from memchunk import protocol
 from memchunk.amend import Amender
@@ -69,7 +70,7 @@ class Writer:
 
     def write(self, order: Order, blocks: Blocks) -> FileInfo:
         """Store a file as ordered. Raises what `Store.put` names, and what the source raises."""
-        self._backend.free_what_is_left()
+        self._amender.catch_up()
         draft = self._draft(order.name)
         try:
             seen = self._send(order, blocks, draft)
@@ -80,18 +81,15 @@ class Writer:
                     name=order.name,
                 )
             manifest = draft.manifest(order, time.time())
-            seen, settled = self._commit(order, manifest, seen)
-        except _OutcomeUnknownError as unknown:
-            raise unknown.error from unknown.error.__cause__  # its chunks expire as drafts
+            commit = self._commit(order, manifest, seen)
+        except _OutcomeUnknownError as unknown:  # where it was not put, its chunks expire as drafts
+            self._amender.doubt(unknown.manifest, unknown.over)
+            raise unknown.error from unknown.error.__cause__
         except BaseException:
             self._backend.free(draft.generation, len(draft.crc32s))
             raise
-        if not settled and not self._amender.settle(manifest):
-            self._undo(manifest, seen)
-            raise self._crowded_out(order.name)
-        if seen is not None and seen.manifest is not None:
-            self._amender.release(seen.manifest)
-        info = manifest.info(replaced=seen is not None)
+        self._follow_up(manifest, commit)
+        info = manifest.info(replaced=commit.over is not None)
         # unasked, only a damaged file is replaced
         healed = info.replaced and not order.replace and order.if_match is None
         self._backend.observer.wrote(info, healed=healed)
@@ -198,10 +196,8 @@ class Writer:
         elif seen is not None and not order.replace and self._reader.is_worth_keeping(seen):
             raise already_exists(order.name)
 
-    def _commit(
-        self, order: Order, manifest: Manifest, seen: Entry | None
-    ) -> tuple[Entry | None, bool]:
-        """Put the manifest in place; what stood there, and whether the chunks are settled."""
+    def _commit(self, order: Order, manifest: Manifest, seen: Entry | None) -> _Commit:
+        """Put the manifest in place."""
         record = self._catalog.beside(manifest)
         touches = self._settling(manifest)
         for _ in range(MAX_COMMITS):
@@ -210,16 +206,15 @@ class Writer:
             except StorageFullError:
                 raise  # refused: nothing was put
             except UnavailableError as error:
-                if not self._is_committed(manifest, error):
-                    raise _OutcomeUnknownError(error) from error
-                self._catalog.added(manifest)
-                return seen, False
+                if not self._is_committed(manifest):
+                    raise _OutcomeUnknownError(error, manifest, seen) from error
+                return _Commit(seen, [], settled=False)
             except BaseException as error:  # interrupted: perhaps it was put
-                raise _OutcomeUnknownError(error) from error
+                raise _OutcomeUnknownError(error, manifest, seen) from error
             if done:
-                self._catalog.added(manifest, replies[: len(record)])
                 settled = all(reply.word == "TOUCHED" for reply in replies[len(record) :])
-                return seen, settled and manifest.expires is None
+                recorded = replies[: len(record)]
+                return _Commit(seen, recorded, settled=settled and manifest.expires is None)
             seen = self._look(order)
         raise ChangedError(
             f"{order.name!r} was changed {MAX_COMMITS} times while being written; try again",
@@ -231,13 +226,28 @@ class Writer:
         exptime = chunk_exptime(manifest.expires, time.time())
         return [protocol.touch(key, exptime) for key in keys]
 
-    def _is_committed(self, manifest: Manifest, error: UnavailableError) -> bool:
-        """Whether the manifest stands although memcached did not say so."""
+    def _is_committed(self, manifest: Manifest) -> bool:
+        """Whether the manifest is seen to stand although memcached did not say so."""
         try:
             seen, _ = self._index.look(manifest.name)
         except UnavailableError:
-            raise _OutcomeUnknownError(error) from error
+            return False
         return stands(seen, manifest)
+
+    def _follow_up(self, manifest: Manifest, commit: _Commit) -> None:
+        """See that a file that stands is listed and keeps its chunks; free the one before it."""
+        before = None if commit.over is None else commit.over.manifest
+        try:
+            self._catalog.added(manifest, commit.recorded)
+            intact = commit.settled or self._amender.settle(manifest)
+        except BaseException:
+            self._amender.doubt(manifest, before)
+            raise
+        if not intact:
+            self._undo(manifest, commit.over)
+            raise self._crowded_out(manifest.name)
+        if before is not None:
+            self._amender.release(before)
 
     def _undo(self, manifest: Manifest, before: Entry | None) -> None:
         """Put back what stood under the name before `manifest`, whose chunks are gone."""
@@ -257,9 +267,25 @@ class Writer:
         )
 
 
+class _Commit(NamedTuple):
+    """A manifest was put in its place.
+
+    Attributes:
+        over: what stood there before, or None.
+        recorded: the replies to its record in the journal.
+        settled: whether its chunks are known to stay as long as it does.
+    """
+
+    over: Entry | None
+    recorded: Sequence[Reply]
+    settled: bool
+
+
 class _OutcomeUnknownError(Exception):
     """The commit was sent and its answer not seen: the file may be there, now or in a moment."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException, manifest: Manifest, over: Entry | None) -> None:
         super().__init__(error)
         self.error = error
+        self.manifest = manifest
+        self.over = None if over is None else over.manifest

@@ -49,6 +49,8 @@ LAYERS = {
     "catalog": 8,
     "reader": 8,
     "remembered": 8,
+    "owed": 6,
+    "moves": 8,
     "amend": 9,
     "writer": 9,
     "appender": 8,

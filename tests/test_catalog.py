@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
 
 import memchunk
-from memchunk import InvalidNameError, Store, UnavailableError, journal, names
+from memchunk import InvalidNameError, StorageFullError, Store, UnavailableError, journal, names
+from memchunk.protocol import Command, Reply
 from tests.items import Items
 from tests.relay import Relay
 from tests.servers import LocalMemcached
@@ -339,3 +340,24 @@ def test_names_are_listed_once_the_server_of_their_journal_is_back(
         time.sleep(1.5)
         store.put(others[0], os.urandom(10))
         assert name in listed(store)
+
+
+def test_a_record_that_there_was_no_room_for_is_made_up_for(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = store._backend.exchange
+    full = Reply("REFUSED", text="SERVER_ERROR out of memory storing object")
+
+    def refuse_records(commands: Sequence[Command]) -> list[Reply]:
+        taken = [command for command in commands if ":j:" not in command.key]
+        replies = iter(exchange(taken))
+        return [next(replies) if command in taken else full for command in commands]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._backend, "exchange", refuse_records)
+        store.put("f", b"x")
+        with pytest.raises(StorageFullError, match="no room for the journal"):
+            store.reindex()
+    assert listed(store) == []
+    store.put("g", b"y")
+    assert listed(store) == ["f", "g"]

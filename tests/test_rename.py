@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 import memchunk
-from memchunk import AlreadyExistsError, NotFoundError, Store
+from memchunk import AlreadyExistsError, ChangedError, NotFoundError, Store
 from memchunk.layout import CHUNK_BYTES
 from tests.items import Items
 from tests.relay import Relay
@@ -119,8 +119,8 @@ def test_a_rename_that_died_is_cleared_away(
     verb: Callable[[Store], object],
 ) -> None:
     """After a crash at any point the file is readable, and whoever changes it next cleans up."""
-    monkeypatch.setattr("memchunk.amend.MOVE_SECONDS", 0)
-    monkeypatch.setattr("memchunk.amend.MOVE_POLLS", 10)
+    monkeypatch.setattr("memchunk.moves.MOVE_SECONDS", 0)
+    monkeypatch.setattr("memchunk.moves.MOVE_POLLS", 10)
     stopped(changes)
     assert store.get("f") == CONTENT
     assert ("g" in store) == (changes == 2)
@@ -139,13 +139,24 @@ def test_a_rename_that_died_is_cleared_away(
 def test_others_wait_while_a_file_is_on_its_way(
     stopped: Callable[[int], None], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memchunk.amend.MOVE_SECONDS", 2)
+    monkeypatch.setattr("memchunk.moves.MOVE_SECONDS", 2)
     stopped(1)
     began = time.monotonic()
     assert store.get("f") == CONTENT  # readers do not
     store.put("f", b"new", replace=True)
     assert time.monotonic() - began > 0.5
     assert store.get("f") == b"new"
+
+
+def test_but_not_beyond_their_deadline(
+    stopped: Callable[[int], None], memcached_address: str, namespace: str
+) -> None:
+    stopped(1)
+    with (
+        memchunk.connect(memcached_address, namespace=namespace, deadline=0.5) as hasty,
+        pytest.raises(ChangedError, match="'f' is on its way to another name"),
+    ):
+        hasty.put("f", b"new", replace=True)
 
 
 NAMES = ["a", "b", "c"]

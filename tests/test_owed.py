@@ -1,0 +1,117 @@
+"""What comes after a change is done in the end, whatever happens to the one who made it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from memchunk import Store, UnavailableError
+from memchunk.layout import CHUNK_BYTES
+from memchunk.protocol import Command, Reply
+from tests.faults.sweep import orphans
+from tests.items import Items
+
+FILE = bytes(CHUNK_BYTES + 1)
+
+
+@contextmanager
+def silence_from(store: Store, number: int) -> Iterator[None]:
+    """memcached gets all exchanges up to `number` (from 1), and answers those before it."""
+    backend = store._backend
+    exchange = backend.exchange
+    count = 0
+
+    def exchange_in_silence(commands: Sequence[Command]) -> list[Reply]:
+        nonlocal count
+        count += 1
+        replies = exchange(commands) if count <= number else []
+        if count >= number:
+            raise UnavailableError("it does not answer", server="memcached")
+        return replies
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "exchange", exchange_in_silence)
+        yield
+
+
+def forever(items: Items) -> int:
+    """How many generations without a manifest will never expire."""
+    return sum(seconds == math.inf for seconds in orphans(items).values())
+
+
+def test_an_interrupt_while_a_file_is_being_listed_takes_no_chunk_of_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._catalog, "added", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.put("f", FILE)
+    assert store.get("f") == FILE
+    store.put("g", b"")
+    assert [info.name for info in store.list()] == ["f", "g"]
+
+
+def test_a_file_is_freed_although_nobody_saw_that_it_was_replaced(
+    store: Store, items: Items
+) -> None:
+    store.put("f", FILE)
+    with silence_from(store, 2), pytest.raises(UnavailableError):
+        store.put("f", b"new", replace=True)
+    assert forever(items) == 1
+    store.put("g", b"")
+    assert orphans(items) == {}
+    assert store.get("f") == b"new"
+
+
+def test_the_same_for_a_rename_and_its_old_name_goes(store: Store, items: Items) -> None:
+    store.put("f", b"new")
+    store.put("g", FILE)
+    with silence_from(store, 4), pytest.raises(UnavailableError):
+        store.rename("f", "g", replace=True)
+    assert forever(items) == 1
+    store.put("h", b"")
+    assert orphans(items) == {}
+    assert store.get("g") == b"new"
+    assert [info.name for info in store.list()] == ["g", "h"]
+
+
+def test_chunks_expire_although_nobody_saw_that_their_file_will(store: Store, items: Items) -> None:
+    store.put("f", FILE)
+    with silence_from(store, 2), pytest.raises(UnavailableError):
+        store.touch("f", ttl=1000)
+    store.put("g", b"", ttl=1000)
+    assert [key for key, expires in items.all().items() if expires == -1] == []
+
+
+def test_a_write_that_came_to_nothing_owes_nothing(store: Store, items: Items) -> None:
+    store.put("f", FILE)
+    exchange = store._backend.exchange
+
+    def lost_on_the_way(commands: Sequence[Command]) -> list[Reply]:
+        if commands[0].verb == "cas":
+            raise UnavailableError("it does not answer", server="memcached")
+        return exchange(commands)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store._backend, "exchange", lost_on_the_way)
+        with pytest.raises(UnavailableError):
+            store.put("f", b"new", replace=True)
+    store.put("g", b"")
+    assert store.get("f") == FILE
+    assert forever(items) == 0
+
+
+def test_a_delete_is_over_once_the_name_is_gone(store: Store, items: Items) -> None:
+    store.put("e", FILE)
+    store.rename("e", "f")
+    with silence_from(store, 3):
+        store.delete("f")
+    assert "f" not in store
+    store.put("g", b"")
+    assert orphans(items) == {}
