@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-LONG = 20  # times as much as in CI
+LONG = 6  # times as much as in CI
 
 
 @pytest.fixture(scope="session")
