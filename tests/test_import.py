@@ -23,7 +23,7 @@ def test_the_import_brings_no_network_and_no_code_generator() -> None:
 
 
 def test_the_library_never_imports_a_framework() -> None:
-    heavy = {"asyncio", "http", "email", "multiprocessing", "concurrent", "subprocess", "unittest"}
+    heavy = {"asyncio", "http", "email", "multiprocessing", "subprocess", "unittest"}
     assert heavy & imported_by("import memchunk; memchunk.connect") == set()
 
 
