@@ -265,6 +265,26 @@ def test_a_pipe_is_sent_while_it_is_read(client: Client, name: str) -> None:
     assert sent[-1] == 39 * 256 * 1024
 
 
+def test_an_answer_is_heard_that_comes_before_all_was_sent(client: Client, name: str) -> None:
+    client.put(name, b"old")
+    content = bytes(40_000_000)
+    with pytest.raises(AlreadyExistsError):
+        client.put(name, content)
+    with pytest.raises(AlreadyExistsError):
+        client.put(name, Once(content))
+    assert client.get(name) == b"old"
+
+
+class Once(io.BytesIO):
+    """A source that cannot go back."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        raise io.UnsupportedOperation("seek")
+
+
 def test_a_server_that_stored_something_else_is_told_to_delete_it(
     script: Callable[..., Script],
 ) -> None:
