@@ -19,7 +19,7 @@ browser: ## try the page in Chromium, or some of it: ARGS="-k name"
 	@.venv/bin/python -m pytest tests/browser $(ARGS)
 
 faults: ## attack a real memcached, and the code on it (about 4 minutes): ARGS="-k name"
-	@.ci/bootstrap test
+	@.ci/bootstrap faults
 	@.venv/bin/python -m pytest tests/faults $(ARGS)
 
 torture: ## the same for long (an hour or so)

@@ -50,13 +50,13 @@ def check_prefix(prefix: str) -> None:
     """Raise `InvalidNameError` unless some name can begin with `prefix`, or come after it."""
     if not isinstance(prefix, str):
         raise InvalidNameError(f"a prefix is a str, not {type(prefix).__name__}")
-    # A character is at least a byte: a huge one is never encoded.
-    if len(prefix) > MAX_NAME_BYTES or _CONTROL_CHARACTER.search(prefix):
-        raise InvalidNameError("no name is so long, or has a control character; shorten the prefix")
     try:
-        prefix.encode()
+        # a character is at least a byte: a huge one is never encoded
+        is_long = len(prefix) > MAX_NAME_BYTES or len(prefix.encode()) > MAX_NAME_BYTES
     except UnicodeEncodeError:
         raise InvalidNameError("the prefix is not valid Unicode text; use UTF-8") from None
+    if is_long or _CONTROL_CHARACTER.search(prefix):
+        raise InvalidNameError("no name is so long, or has a control character; shorten the prefix")
 
 
 def check_namespace(namespace: str) -> None:

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 Buffer = bytes | bytearray | memoryview
 
-EXPIRE_AT_ONCE = -1  # an exptime in the past: memcached stores the item, and it is gone
+# An exptime in the past: memcached stores the item, and it is gone. Over 30 days it is a
+# time, here in 1970; twemproxy hangs up on a negative one.
+EXPIRE_AT_ONCE = 30 * 24 * 3600 + 1
 MAX_VALUE_BYTES = 1024**3  # memcached's largest item size (-I)
 
 # memcached has read the value and thrown it away: the connection is still in step.

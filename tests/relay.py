@@ -6,6 +6,7 @@ Everything passes until a rule is set; a rule holds for all connections until `c
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from tests.servers import connect
 
 BLOCK_BYTES = 65_536
 WITH_DATA = {b"set": 4, b"add": 4, b"replace": 4, b"append": 4, b"prepend": 4, b"cas": 4, b"ms": 2}
+RESET = struct.pack("ii", 1, 0)  # on close: SO_LINGER, for no time
 UNKNOWN = b"no_such_command\r\n"  # memcached itself answers ERROR, in its turn
 
 
@@ -32,6 +34,7 @@ class Relay:
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:{1}".format(*self._listener.getsockname())
         self.commands: Counter[str] = Counter()
@@ -43,7 +46,12 @@ class Relay:
         self._error_on: tuple[bytes, ...] = ()
         self._hang_up_on: tuple[bytes, ...] = ()
         self._cut: _After | None = None
+        self._cut_by_reset = False
+        self._half_close: _After | None = None
         self._garble: _After | None = None
+        self._duplicates = False
+        self._delay = 0.0
+        self._trickle: float | None = None
 
     def error_on(self, *starts: bytes) -> None:
         """Answer ERROR to command lines that start so, as a server that does not know them."""
@@ -53,9 +61,26 @@ class Relay:
         """Close the connection on command lines that start so, before memcached sees them."""
         self._hang_up_on = starts
 
-    def cut_after(self, count: int) -> None:
-        """Close each connection once `count` more bytes of the server have passed on it."""
+    def cut_after(self, count: int, *, reset: bool = False) -> None:
+        """Close, or reset, each connection once `count` more bytes of the server have passed."""
         self._cut = _After(count)
+        self._cut_by_reset = reset
+
+    def half_close_after(self, count: int) -> None:
+        """Say no more once `count` more bytes of the server have passed, and go on listening."""
+        self._half_close = _After(count)
+
+    def duplicate(self) -> None:
+        """Pass on twice what the server says."""
+        self._duplicates = True
+
+    def delay(self, seconds: float) -> None:
+        """Pass on what the server says so much later."""
+        self._delay = seconds
+
+    def trickle(self, seconds: float) -> None:
+        """Pass on what the server says byte by byte, each so much later."""
+        self._trickle = seconds
 
     def garble_after(self, count: int) -> None:
         """Replace all bytes of the server on each connection once `count` more have passed."""
@@ -63,6 +88,7 @@ class Relay:
 
     def close(self) -> None:
         """End all connections and stop listening."""
+        self._closed.set()
         with self._lock:
             for each in (self._listener, *self._sockets):
                 with suppress(OSError):
@@ -112,21 +138,40 @@ class Relay:
     def _replies(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while block := server.recv(BLOCK_BYTES):
+                self._closed.wait(self._delay)
                 if garble := self._garble:
                     clean = garble.passing(client, len(block))
                     block = block[:clean] + bytes(islice(cycle(b"?!\r\n"), len(block) - clean))
-                if cut := self._cut:
-                    block = block[: cut.passing(client, len(block))]
-                client.sendall(block)
-                if cut and not cut.left[client]:
+                if self._duplicates:
+                    block *= 2
+                if limit := self._cut or self._half_close:
+                    block = block[: limit.passing(client, len(block))]
+                self._pass_on(client, block)
+                if limit and not limit.left[client]:
+                    if self._half_close:
+                        client.shutdown(socket.SHUT_WR)
+                        continue
+                    if self._cut_by_reset:
+                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                     break
         self._end(client, server)
 
+    def _pass_on(self, client: socket.socket, block: bytes) -> None:
+        if self._trickle is None:
+            client.sendall(block)
+        else:
+            for byte in block:
+                if self._closed.wait(self._trickle):
+                    break
+                client.sendall(bytes([byte]))
+
     def _end(self, *ends: socket.socket) -> None:
-        # the thread that comes first wakes the other
+        # the thread that comes first wakes the other; saying that this is the end would
+        # come before a reset
+        how = socket.SHUT_RD if self._cut_by_reset else socket.SHUT_RDWR
         for each in ends:
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                each.shutdown(how)
             with self._lock:
                 self._sockets.discard(each)
             each.close()

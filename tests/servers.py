@@ -96,7 +96,7 @@ class LocalMemcached:
             listen = ["-s", str(self._directory / "socket")]
             self.address = f"unix:{self._directory / 'socket'}"
         else:
-            port = _free_port()
+            port = free_port()
             listen = ["-l", host, "-p", str(port), "-U", "0"]
             self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         as_root = ["-u", "root"] if os.geteuid() == 0 else []  # root has to be named
@@ -193,7 +193,7 @@ def connect(address: str, tls: ssl.SSLContext | None = None) -> socket.socket:
     return connection if tls is None else tls.wrap_socket(connection, server_hostname=host)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port below those the kernel gives to clients: none of them can take it while a server is
     down, nor can a client that calls there be connected to itself."""
     for port in random.sample(range(20_000, 32_000), 100):

@@ -36,9 +36,9 @@ def test_a_private_memcached() -> None:
 
 
 def test_on_a_port() -> None:
-    from tests.servers import _free_port
+    from tests.servers import free_port
 
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     with Memcached(address=address, options=["-t", "1"]) as memcached:
         assert memcached.address == address
         with memchunk.connect(address) as store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -93,6 +94,43 @@ def test_garble_after_replaces_the_rest(
     relay.garble_after(3)
     key = namespace.encode()
     assert ask(client, b"set %b 0 60 1\r\nv\r\n" % key, b"?") == b"STO?!\r\n?"
+
+
+def test_cut_by_reset(relay: Relay, client: socket.socket, namespace: str) -> None:
+    relay.cut_after(3, reset=True)
+    client.sendall(b"get %b\r\n" % namespace.encode())
+    with pytest.raises(ConnectionResetError):
+        while client.recv(100):
+            pass
+
+
+def test_half_close_says_no_more_and_takes_what_comes(
+    relay: Relay, client: socket.socket, namespace: str
+) -> None:
+    relay.half_close_after(8)
+    key = namespace.encode()
+    assert ask(client, b"set %b 0 60 1\r\nv\r\n" % key, b"\n") == b"STORED\r\n"
+    assert client.recv(1) == b""
+    relay.clear()
+    client.sendall(b"set %b 0 60 1\r\nw\r\n" % key)
+    until = time.monotonic() + 5
+    with connect(relay.address) as second:
+        while b"\r\nw\r\n" not in ask(second, b"get %b\r\n" % key, b"END\r\n"):
+            assert time.monotonic() < until
+
+
+def test_duplicate(relay: Relay, client: socket.socket, namespace: str) -> None:
+    relay.duplicate()
+    assert ask(client, b"get %b\r\n" % namespace.encode(), b"END\r\nEND\r\n")
+
+
+def test_delay_and_trickle(relay: Relay, client: socket.socket, namespace: str) -> None:
+    for slow in (relay.delay, relay.trickle):
+        slow(0.1)
+        began = time.monotonic()
+        assert ask(client, b"get %b\r\n" % namespace.encode(), b"END\r\n") == b"END\r\n"
+        assert time.monotonic() - began >= 0.1
+        relay.clear()
 
 
 def test_a_dead_server_is_a_closed_connection(memcached_address: str) -> None:
