@@ -23,6 +23,7 @@ from typing import Any
 from memchunk.appender import Appender
 from memchunk.assembly import Assembler
 from memchunk.backend import Backend
+from memchunk.deadline import Within
 from memchunk.expiry import expiry
 from memchunk.index import Index
 from memchunk.manifest import FileInfo
@@ -115,7 +116,7 @@ class Uploads:
             note=note,
         )
         check(upload)
-        with telling(self._backend.observer, name):
+        with telling(self._backend.observer, name), Within(self._backend.deadline):
             self._register(upload)
         return upload
 
@@ -152,7 +153,7 @@ class Uploads:
             StorageFullError: memcached refused the part.
             UnavailableError: as everywhere; the part may have been stored.
         """
-        with memoryview(data) as given, given.cast("B") as view:
+        with memoryview(data) as given, given.cast("B") as view, Within(self._backend.deadline):
             return self._put_part(upload_id, index, view)
 
     def _put_part(self, upload_id: str, index: int, data: memoryview) -> Landing:
@@ -199,8 +200,9 @@ class Uploads:
         _, upload = self._registry.find(upload_id)
         if upload.finished:
             return []
-        self._backend.exchange([self._registry.renewal(upload)])
-        return Parts(self._backend, upload).missing()
+        with Within(self._backend.deadline):
+            self._backend.exchange([self._registry.renewal(upload)])
+            return Parts(self._backend, upload).missing()
 
     def offset(self, upload_id: str) -> int:
         """How many bytes are there without a gap: where to go on with `append`.
@@ -265,7 +267,7 @@ class Uploads:
             seen, upload = self._registry.find(upload_id)
             if upload.finished:
                 return self._index.find(upload.name).info()
-            with telling(self._backend.observer, upload.name):
+            with telling(self._backend.observer, upload.name), Within(self._backend.deadline):
                 info = self._finish(upload, seen)
             if info is not None:
                 return info

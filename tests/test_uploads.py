@@ -28,6 +28,7 @@ from memchunk import (
     UploadIncompleteError,
     names,
 )
+from memchunk.parts import BATCH, Parts
 from memchunk.plan import MAX_PART_BYTES, Upload
 from tests.items import Items, flipped
 from tests.servers import LocalMemcached
@@ -567,8 +568,6 @@ def test_a_quarter_million_parts_of_one_byte(store: Store, items: Items) -> None
     data = os.urandom(262_144)
     upload = begin(store, data, 1)
     # put there as another process would, only quicker
-    from memchunk.parts import BATCH, Parts
-
     parts = Parts(store._backend, upload)
     for start in range(1, len(data), BATCH):
         stop = min(start + BATCH, len(data))
