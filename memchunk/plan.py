@@ -114,12 +114,17 @@ class Landing(NamedTuple):
     complete: bool
 
 
+def is_id(upload_id: str) -> bool:
+    """Whether an upload could have this id."""
+    return _ID.fullmatch(upload_id) is not None
+
+
 def check(upload: Upload) -> None:
     """Raise unless `upload` keeps every limit, before anything is allocated for it.
 
     `InvalidNameError` for the name, `TooLargeError` for the size, else `ValueError`.
     """
-    if not _ID.fullmatch(upload.id):
+    if not is_id(upload.id):
         raise ValueError("the id of an upload is 1 to 64 of A-Z a-z 0-9 _ -")
     check_name(upload.name)
     if isinstance(upload.size, int) and upload.size > MAX_FILE_BYTES:

@@ -52,13 +52,18 @@ class Registry:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
+    def _key(self, upload_id: str) -> str:
+        if not plan.is_id(upload_id):  # it may come from anywhere, and be no part of a key
+            raise no_upload(upload_id)
+        return upload_key(self._backend.namespace, upload_id)
+
     def question(self, upload_id: str) -> Command:
         """Ask for the record of an upload."""
-        return protocol.gets(upload_key(self._backend.namespace, upload_id), MAX_RECORD_BYTES)
+        return protocol.gets(self._key(upload_id), MAX_RECORD_BYTES)
 
     def renewal(self, upload: Upload) -> Command:
         """Let the record stay for another lifetime."""
-        return protocol.touch(upload_key(self._backend.namespace, upload.id), upload.lifetime)
+        return protocol.touch(self._key(upload.id), upload.lifetime)
 
     def look(self, upload_id: str) -> Registration | None:
         """What stands under an id, or None."""
@@ -105,12 +110,12 @@ class Registry:
 
     def remove(self, upload_id: str, seen: Registration) -> bool:
         """Take the record away if it is still the one `seen`; whether it was."""
-        return self._backend.remove(upload_key(self._backend.namespace, upload_id), seen.cas)
+        return self._backend.remove(self._key(upload_id), seen.cas)
 
     def _store(self, upload: Upload, over: Registration | None) -> Command:
         return protocol.store(
             "add" if over is None else "cas",
-            upload_key(self._backend.namespace, upload.id),
+            self._key(upload.id),
             upload.lifetime,
             plan.encode(upload),
             cas=b"" if over is None else over.cas,
@@ -120,7 +125,7 @@ class Registry:
 def no_upload(upload_id: str) -> NotFoundError:
     """The error for an id that has no upload."""
     return NotFoundError(
-        f"there is no upload {upload_id!r}; it was never created, it is over, or memcached has "
+        f"there is no upload {upload_id!r:.80}; it was never created, it is over, or memcached has "
         "forgotten it: create it again"
     )
 

@@ -69,6 +69,14 @@ class Memory:
             self._known[upload_id] = known
         return known
 
+    def recall_anew(self, upload_id: str) -> Remembered:
+        """An upload as it is now. Raises what `recall` raises."""
+        known = self.recall(upload_id)
+        if self._registry.still_has(known.record, upload_id):
+            return known
+        self.forget(upload_id)
+        return self.recall(upload_id)
+
     def forget(self, upload_id: str) -> None:
         """Look anew the next time."""
         self._known.pop(upload_id, None)

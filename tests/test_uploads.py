@@ -136,6 +136,7 @@ def test_what_is_missing(store: Store) -> None:
     upload = begin(store, data, 100)
     send(store, upload, data, 9, 0, 4)
     assert store.uploads.missing(upload.id) == [1, 2, 3, 5, 6, 7, 8]
+    assert not store.uploads.is_complete(upload.id)
     with pytest.raises(UploadIncompleteError) as caught:
         store.uploads.finish(upload.id)
     assert caught.value.missing == (1, 2, 3, 5, 6, 7, 8)
@@ -229,12 +230,27 @@ def test_an_upload_that_never_was(store: Store) -> None:
         lambda: store.uploads.get("none"),
         lambda: store.uploads.recall("none"),
         lambda: store.uploads.put_part("none", 0, b"a"),
+        lambda: store.uploads.is_complete("none"),
         lambda: store.uploads.missing("none"),
         lambda: store.uploads.finish("none"),
         lambda: store.uploads.abort("none"),
     ):
         with pytest.raises(NotFoundError, match="no upload 'none'"):
             act()
+
+
+@pytest.mark.parametrize("upload_id", ["", "a b", "a\r\nflush_all\r\n", "ä", "x" * 300])
+def test_an_id_that_no_upload_can_have(store: Store, upload_id: str) -> None:
+    store.put("a", b"still there")
+    for act in (
+        lambda: store.uploads.get(upload_id),
+        lambda: store.uploads.put_part(upload_id, 0, b"a"),
+        lambda: store.uploads.missing(upload_id),
+        lambda: store.uploads.abort(upload_id),
+    ):
+        with pytest.raises(NotFoundError, match="no upload"):
+            act()
+    assert store.get("a") == b"still there"
 
 
 def test_an_id_under_way_is_taken(store: Store, other: Store) -> None:
