@@ -12,6 +12,7 @@ from memchunk_api.access import Trace
 from memchunk_api.buffers import Budget
 from memchunk_api.files import File, Files
 from memchunk_api.guard import Guard
+from memchunk_api.images import Chunks, Image, Images
 from memchunk_api.metadata import Metadata
 from memchunk_api.metrics import Metrics
 from memchunk_api.page import Page, Static
@@ -36,6 +37,9 @@ def create_app(
     app.add_route("/files", Files(store, writer))
     app.add_route("/files/{name:path}", File(store, budget, writer))
     app.add_route("/metadata/{name:path}", Metadata(store, settings))
+    app.add_route("/image", Images(store, budget, settings))
+    app.add_route("/image/{sha256}", Image(store, budget))
+    app.add_route("/image/{sha256}/chunks", Chunks(store, budget, settings))
     app.add_route("/", Page())
     app.add_route("/static/{file}", Static())
     app.add_route("/livez", Livez())
