@@ -1,10 +1,15 @@
-"""Uploads as this process last saw them. It spares questions; nothing depends on it."""
+"""Uploads as this process last saw them, and the parts that land in them.
+
+What is remembered spares questions; nothing depends on it.
+"""
 
 from __future__ import annotations
 
+import time
+
 from memchunk.backend import Backend
 from memchunk.parts import Parts
-from memchunk.plan import Upload
+from memchunk.plan import Landing, Upload
 from memchunk.registry import Registry, is_finished
 
 MAX_REMEMBERED = 4096  # uploads
@@ -20,12 +25,37 @@ class Remembered:
         watched: the last part that was missing when parts were last looked after.
     """
 
-    def __init__(self, upload: Upload, record: bytes, parts: Parts) -> None:
+    def __init__(self, backend: Backend, registry: Registry, upload: Upload, record: bytes) -> None:
+        self._backend = backend
+        self._registry = registry
         self.upload = upload
         self.record = record
-        self.parts = parts
+        self.parts = Parts(backend, upload)
         self.watched = upload.part_count - 1
         self._renewed: float = upload.created
+
+    def land(self, index: int, data: memoryview) -> Landing | None:
+        """Store a part that fits; None, and nothing stored, where the record is another one."""
+        add = self.parts.add(index, data)
+        # in this order: after the part is there, what else is missing, and whether the
+        # upload is still the one it was meant for
+        stored, watched, record, _ = self._backend.exchange(
+            [
+                add,
+                self.parts.touch(self.watched),
+                self._registry.question(self.upload.id),
+                self._registry.renewal(self.upload),
+            ]
+        )
+        if record.value != self.record:
+            if stored.word == "STORED":
+                self.parts.discard(index)
+            return None
+        refused = stored.word == "REFUSED"
+        stored = self._backend.insist(add, stored)
+        complete = (refused or watched.word == "TOUCHED") and self.is_complete()
+        self._renew(time.time())
+        return Landing(stored.word == "STORED", complete)
 
     def is_complete(self) -> bool:
         """Whether no part is missing; else another one is watched from now on.
@@ -38,7 +68,7 @@ class Remembered:
             self.watched = missing
         return missing is None
 
-    def renew(self, now: float) -> None:
+    def _renew(self, now: float) -> None:
         """Let all parts stay for another lifetime, where it is time for that."""
         if now - self._renewed >= self.upload.lifetime / 2:
             self._renewed = now
@@ -65,7 +95,7 @@ class Memory:
                 raise is_finished(upload)
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
-            known = Remembered(upload, seen.record, Parts(self._backend, upload))
+            known = Remembered(self._backend, self._registry, upload, seen.record)
             self._known[upload_id] = known
         return known
 

@@ -44,7 +44,7 @@ from memchunk.registry import (
     too_busy,
     under_way,
 )
-from memchunk.remembered import Memory, Remembered
+from memchunk.remembered import Memory
 from memchunk.writer import Writer
 
 
@@ -162,35 +162,11 @@ class Uploads:
             misfit = known.upload.misfit(index, len(data))
             if misfit is not None and self._registry.still_has(known.record, upload_id):
                 raise ValueError(misfit)
-            landing = None if misfit is not None else self._land(known, index, data)
+            landing = None if misfit is not None else known.land(index, data)
             if landing is not None:
                 return landing
             self._memory.forget(upload_id)
         raise too_busy(upload_id)
-
-    def _land(self, known: Remembered, index: int, data: memoryview) -> Landing | None:
-        """Store a part that fits; None, and nothing stored, where the record is another one."""
-        upload, parts = known.upload, known.parts
-        add = parts.add(index, data)
-        # in this order: after the part is there, what else is missing, and whether the
-        # upload is still the one it was meant for
-        stored, watched, record, _ = self._backend.exchange(
-            [
-                add,
-                parts.touch(known.watched),
-                self._registry.question(upload.id),
-                self._registry.renewal(upload),
-            ]
-        )
-        if record.value != known.record:
-            if stored.word == "STORED":
-                parts.discard(index)
-            return None
-        refused = stored.word == "REFUSED"
-        stored = self._backend.insist(add, stored)
-        complete = (refused or watched.word == "TOUCHED") and known.is_complete()
-        known.renew(time.time())
-        return Landing(stored.word == "STORED", complete)
 
     def is_complete(self, upload_id: str) -> bool:
         """Whether no part is missing, as far as can be told; quicker than `missing`.
