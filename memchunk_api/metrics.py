@@ -174,8 +174,8 @@ class Metrics(memchunk.Observer):
             self._operations.labels(server, command).inc(count)
         self._server_sent.labels(server).inc(exchange.bytes_sent)
         self._server_received.labels(server).inc(exchange.bytes_received)
-        if exchange.error is not None:
-            self._server_errors.labels(server).inc()
+        # Also where there is none: a series that begins with its first error looks like none.
+        self._server_errors.labels(server).inc(exchange.error is not None)
 
     def failed(self, error: memchunk.MemchunkError) -> None:
         """See `memchunk.Observer`."""

@@ -35,6 +35,8 @@ EXIT_STATUS: dict[type[BaseException], int] = {
     errors.TooLargeError: 9,
     errors.ChangedError: 10,
     errors.UploadIncompleteError: 10,
+    errors.LockedError: 10,
+    errors.WrongOffsetError: 10,
     UnexpectedAnswerError: 11,
     KeyboardInterrupt: 130,  # as shells have it: 128 and the number of the signal
     BrokenPipeError: 141,

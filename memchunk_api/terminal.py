@@ -46,11 +46,11 @@ def size_in_words(size: int) -> str:
 
 
 def time_in_words(span: timedelta) -> str:
-    """A span of time in the largest unit of which there is at least one."""
-    seconds = max(0, int(span.total_seconds()))
+    """A span of time, rounded to the largest unit of which there is at least one."""
+    seconds = max(0, round(span.total_seconds()))
     for length, unit in _UNITS:
         if seconds >= length:
-            return f"{seconds // length} {unit}"
+            return f"{round(seconds / length)} {unit}"
     return "0 s"
 
 
@@ -90,14 +90,12 @@ def progress_bar(label: str) -> Iterator[Progress | None]:
         Progress as Bars,
         TextColumn,
         TimeRemainingColumn,
-        TransferSpeedColumn,
     )
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
@@ -106,7 +104,11 @@ def progress_bar(label: str) -> Iterator[Progress | None]:
         def move(done: int, total: int | None) -> None:
             bars.update(task, completed=done, total=total)
 
-        yield move
+        try:
+            yield move
+        except BaseException:
+            bars.live.transient = True  # the error takes the place of the bar
+            raise
 
 
 class WaitingNotices(logging.Handler):

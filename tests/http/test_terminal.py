@@ -41,6 +41,14 @@ def test_progress_of_a_put_and_a_get(
     assert (tmp_path / "copy").read_bytes() == bytes(2_097_152)
 
 
+def test_an_error_takes_the_place_of_the_bar(run: CommandLine, client: Client, name: str) -> None:
+    client.put(name, b"old")
+    (run.directory / "x").write_bytes(b"new")
+    status, seen = run.on_terminal("put", "x", "--name", name)
+    assert status == 4
+    assert seen.rstrip().splitlines()[-1].lstrip().startswith("memchunk: there is a file")
+
+
 def test_a_list_is_a_table(run: CommandLine, client: Client, name: str) -> None:
     client.put(f"{name}/plain.txt", b"12345")
     client.put(f"{name}/[bold]{OVERRIDE}gpj.exe", bytes(3_000_000), ttl=7300)
@@ -106,7 +114,7 @@ def test_sizes(size: int, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(-5, "0 s"), (0.4, "0 s"), (59, "59 s"), (60, "1 min"), (7199, "1 h"), (86_400 * 40, "40 d")],
+    [(-5, "0 s"), (0.4, "0 s"), (59, "59 s"), (60, "1 min"), (7199, "2 h"), (604_799, "7 d")],
 )
 def test_times(seconds: float, words: str) -> None:
     assert terminal.time_in_words(timedelta(seconds=seconds)) == words
