@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -77,6 +78,12 @@ def facts_of(environ: dict[str, Any]) -> Facts:
     return facts
 
 
+@cache
+def plain_template(template: str) -> str:
+    """A route's template without falcon's converters: `/files/{name}` for `/files/{name:path}`."""
+    return re.sub(r":\w+}", "}", template)
+
+
 class Trace:
     """Falcon middleware that notes which route and which file a request is about."""
 
@@ -85,8 +92,7 @@ class Trace:
     ) -> None:
         """Note them, for a request that has a route."""
         facts = facts_of(req.env)
-        # Without falcon's converters: `/files/{name:path}` is `/files/{name}` to people.
-        facts.route = re.sub(r":\w+}", "}", req.uri_template or "")
+        facts.route = plain_template(req.uri_template or "")
         facts.name = params.get("name")
 
     def process_response(

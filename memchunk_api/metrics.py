@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TypeVar
 
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
@@ -34,6 +35,8 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OTHER_METHOD = "OTHER"
 NO_ROUTE = "none"
 
+M = TypeVar("M", Counter, Histogram)
+
 
 def share(directory: Path) -> None:
     """Let the processes that are forked from this one count together, by files in `directory`.
@@ -49,6 +52,22 @@ def forget(pid: int) -> None:
     multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
+class Children(dict[tuple[str, ...], M]):
+    """The children of a metric, by the values of its labels.
+
+    prometheus-client takes as long to look one up as to count.
+    """
+
+    def __init__(self, metric: M) -> None:
+        super().__init__()
+        self._metric: M = metric
+
+    def __missing__(self, labels: tuple[str, ...]) -> M:
+        child: M = self._metric.labels(*labels)
+        self[labels] = child
+        return child
+
+
 class Metrics(memchunk.Observer):
     """The counters of a server. Safe to share between threads and over fork."""
 
@@ -57,30 +76,30 @@ class Metrics(memchunk.Observer):
         self._directory = directory
         self._registry = registry = CollectorRegistry()
         request = ("route", "method", "status")
-        self._requests = Counter(
+
+        def counter(name: str, text: str, *labels: str) -> Children[Counter]:
+            return Children(Counter(name, text, labels, registry=registry))
+
+        self._requests = counter(
             "memchunk_http_requests",
             "Requests, by the code of the problem that they were answered with, if any.",
-            (*request, "error"),
-            registry=registry,
+            *request,
+            "error",
         )
-        self._seconds = Histogram(
-            "memchunk_http_request_duration_seconds",
-            "From the end of a request's headers to the end of its answer.",
-            request,
-            buckets=SECONDS,
-            registry=registry,
+        self._seconds = Children(
+            Histogram(
+                "memchunk_http_request_duration_seconds",
+                "From the end of a request's headers to the end of its answer.",
+                request,
+                buckets=SECONDS,
+                registry=registry,
+            )
         )
-        self._received = Counter(
-            "memchunk_http_received_bytes",
-            "Bytes of request bodies.",
-            ("route", "method"),
-            registry=registry,
+        self._received = counter(
+            "memchunk_http_received_bytes", "Bytes of request bodies.", "route", "method"
         )
-        self._sent = Counter(
-            "memchunk_http_sent_bytes",
-            "Bytes of answers' bodies.",
-            ("route", "method"),
-            registry=registry,
+        self._sent = counter(
+            "memchunk_http_sent_bytes", "Bytes of answers' bodies.", "route", "method"
         )
         self._buffer_limit = Gauge(
             "memchunk_buffer_limit_bytes",
@@ -100,29 +119,19 @@ class Metrics(memchunk.Observer):
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._operations = Counter(
-            "memchunk_memcached_operations",
-            "Commands sent to a memcached.",
-            ("server", "command"),
-            registry=registry,
+        self._operations = counter(
+            "memchunk_memcached_operations", "Commands sent to a memcached.", "server", "command"
         )
-        self._server_sent = Counter(
-            "memchunk_memcached_sent_bytes",
-            "Bytes sent to a memcached.",
-            ("server",),
-            registry=registry,
+        self._server_sent = counter(
+            "memchunk_memcached_sent_bytes", "Bytes sent to a memcached.", "server"
         )
-        self._server_received = Counter(
-            "memchunk_memcached_received_bytes",
-            "Bytes received from a memcached.",
-            ("server",),
-            registry=registry,
+        self._server_received = counter(
+            "memchunk_memcached_received_bytes", "Bytes received from a memcached.", "server"
         )
-        self._server_errors = Counter(
+        self._server_errors = counter(
             "memchunk_memcached_errors",
             "Exchanges with a memcached that failed: it is away, too slow, or answers nonsense.",
-            ("server",),
-            registry=registry,
+            "server",
         )
 
         def files(what: str, text: str) -> Counter:
@@ -153,10 +162,10 @@ class Metrics(memchunk.Observer):
         route = record.facts.route or NO_ROUTE
         method = record.method if record.method in METHODS else OTHER_METHOD
         status = str(record.status)
-        self._requests.labels(route, method, status, record.facts.error or "").inc()
-        self._seconds.labels(route, method, status).observe(record.seconds)
-        self._received.labels(route, method).inc(record.bytes_in)
-        self._sent.labels(route, method).inc(record.bytes_out)
+        self._requests[route, method, status, record.facts.error or ""].inc()
+        self._seconds[route, method, status].observe(record.seconds)
+        self._received[route, method].inc(record.bytes_in)
+        self._sent[route, method].inc(record.bytes_out)
 
     def buffer_limit(self, limit: int) -> None:
         """How many bytes this process may hold."""
@@ -171,11 +180,13 @@ class Metrics(memchunk.Observer):
         """See `memchunk.Observer`."""
         server = exchange.server
         for command, count in exchange.commands.items():
-            self._operations.labels(server, command).inc(count)
-        self._server_sent.labels(server).inc(exchange.bytes_sent)
-        self._server_received.labels(server).inc(exchange.bytes_received)
+            self._operations[server, command].inc(count)
+        self._server_sent[(server,)].inc(exchange.bytes_sent)
+        self._server_received[(server,)].inc(exchange.bytes_received)
         # Also where there is none: a series that begins with its first error looks like none.
-        self._server_errors.labels(server).inc(exchange.error is not None)
+        failures = self._server_errors[(server,)]
+        if exchange.error is not None:
+            failures.inc()
 
     def failed(self, error: memchunk.MemchunkError) -> None:
         """See `memchunk.Observer`."""
