@@ -50,7 +50,10 @@ class Observer:
         """
 
     def wrote(self, info: FileInfo, *, healed: bool) -> None:
-        """A file was stored; `healed` where it takes the place of a damaged one."""
+        """A file was stored; `healed` where it took the place of a damaged one unasked.
+
+        A put with `replace` or `if_match` does not look whether what it replaces is damaged.
+        """
 
     def read(self, info: FileInfo) -> None:
         """A whole file was read and verified. Reading from what `open` returned is not told."""
