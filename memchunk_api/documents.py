@@ -50,9 +50,7 @@ def receive(
 def parse(data: bytes, *, known: Collection[str]) -> dict[str, Any]:
     """The members of a JSON object in UTF-8 (RFC 8259). Raises `falcon.HTTPBadRequest`."""
     try:
-        document = json.loads(
-            data.decode(), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
-        )
+        document = _DECODER.decode(data.decode())
     except RecursionError:
         raise falcon.HTTPBadRequest(description="the JSON is nested too deeply") from None
     except ValueError as error:  # UnicodeDecodeError is one
@@ -76,3 +74,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number in JSON")
+
+
+# made once: to make it takes longer than to read a small document
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
