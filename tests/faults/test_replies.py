@@ -127,6 +127,7 @@ def test_what_was_odd_before(path: Path, piece: int) -> None:
     exercise(path.read_bytes(), piece)
 
 
+@pytest.mark.timeout(0)
 def test_mangled_replies_are_unavailability_and_nothing_else(torture: int) -> None:
     """Each round says something of the corpus, or of a conversation, spoiled at random."""
     said = [path.read_bytes() for path in CORPUS] + [conversation([b"v", b""])[1]]
