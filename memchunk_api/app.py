@@ -19,6 +19,7 @@ from memchunk_api.page import Page, Static
 from memchunk_api.receiving import Writer
 from memchunk_api.service import Contract, Livez, MetricsPage, Readyz
 from memchunk_api.settings import Settings
+from memchunk_api.tus import OneUpload, Uploads
 
 
 def create_app(
@@ -40,6 +41,8 @@ def create_app(
     app.add_route("/image", Images(store, budget, settings))
     app.add_route("/image/{sha256}", Image(store, budget))
     app.add_route("/image/{sha256}/chunks", Chunks(store, budget, settings))
+    app.add_route("/uploads", Uploads(store, budget, settings))
+    app.add_route("/uploads/{upload_id}", OneUpload(store, budget, settings))
     app.add_route("/", Page())
     app.add_route("/static/{file}", Static())
     app.add_route("/livez", Livez())

@@ -36,6 +36,8 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     errors.CorruptError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.DigestMismatchError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.UploadIncompleteError: HTTPStatus.CONFLICT,
+    errors.LockedError: HTTPStatus.LOCKED,
+    errors.WrongOffsetError: HTTPStatus.CONFLICT,
     errors.StorageFullError: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -43,7 +45,11 @@ STATUS: dict[type[Exception], HTTPStatus] = {
 
 # What Retry-After says, in seconds: buffers come free with the next finished
 # request, a memcached that is away takes longer to come back.
-RETRY_AFTER_SECONDS: dict[type[Exception], int] = {BusyError: 1, errors.UnavailableError: 5}
+RETRY_AFTER_SECONDS: dict[type[Exception], int] = {
+    BusyError: 1,
+    errors.UnavailableError: 5,
+    errors.LockedError: 1,
+}
 
 # Errors of HTTP itself, which the library has no exception for. The words must
 # differ from the library's: a client turns those into its exceptions.
@@ -55,11 +61,13 @@ HTTP_CODES = {
     405: "method_not_allowed",
     406: "not_acceptable",
     408: "request_timeout",
+    412: "precondition_failed",
     414: "uri_too_long",
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
     417: "expectation_failed",
     431: "headers_too_large",
+    460: "checksum_mismatch",  # tus has it
     500: "internal_error",
 }
 
@@ -69,6 +77,11 @@ _MESSAGES = {
     404: "there is nothing under this path; files are under /files/NAME",
     405: "this path does not take this method; the Allow header lists those it takes",
 }
+
+
+def phrase(status: int) -> str:
+    """What stands beside a status."""
+    return "Checksum Mismatch" if status == 460 else HTTPStatus(status).phrase
 
 
 def status_of(error: Exception) -> HTTPStatus | None:
@@ -96,6 +109,9 @@ def exception(problem: Mapping[str, object]) -> errors.MemchunkError | None:
         missing = problem.get("missing")
         indices = missing if isinstance(missing, list) else []
         return cls(message, missing=[index for index in indices if type(index) is int])
+    if issubclass(cls, errors.WrongOffsetError):
+        offset = problem.get("offset")
+        return cls(message, offset=offset if type(offset) is int else 0)
     if issubclass(cls, errors.UnavailableError):
         server = problem.get("server")
         return cls(message, server=server if isinstance(server, str) else None)
@@ -113,7 +129,7 @@ def document(
     problem: dict[str, object] = {
         # RFC 9457 section 4.2.1: nothing beyond the status; `code` tells them apart.
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": phrase(status),
         "status": int(status),
         "detail": message,
         "code": code,
@@ -155,6 +171,8 @@ def answer(
     more: dict[str, object] = {}
     if isinstance(error, errors.EvictedError | errors.UploadIncompleteError):
         more["missing"] = list(error.missing)
+    if isinstance(error, errors.WrongOffsetError):
+        more["offset"] = error.offset
     if isinstance(error, errors.UnavailableError) and error.server:
         more["server"] = error.server
     for cls, seconds in RETRY_AFTER_SECONDS.items():
@@ -180,8 +198,8 @@ def _handle_unknown(
 
 def _serialize(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
     status = error.status_code
-    message = error.description or _MESSAGES.get(status) or HTTPStatus(status).phrase
-    code = HTTP_CODES.get(status, HTTPStatus(status).name.lower())
+    message = error.description or _MESSAGES.get(status) or phrase(status)
+    code = HTTP_CODES.get(status) or HTTPStatus(status).name.lower()
     _write(req, resp, document(status, code=code, message=message, instance=req.path))
 
 
@@ -189,7 +207,7 @@ def _write(req: falcon.Request, resp: falcon.Response, problem: dict[str, object
     facts_of(req.env).error = str(problem["code"])
     if hasattr(resp.context, "stored"):
         problem["stored"] = resp.context.stored
-    resp.status = HTTPStatus(int(str(problem["status"])))
+    resp.status = f"{problem['status']} {problem['title']}"
     resp.content_type = MEDIA_TYPE
     # A problem is about this moment; a proxy must not answer the next request with it.
     resp.set_header("Cache-Control", "no-store")

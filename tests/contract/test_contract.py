@@ -101,7 +101,6 @@ def test_every_problem_of_the_application_is_in_the_contract(contract: dict[str,
         (int(status), str(getattr(cls, "code", ""))) for cls, status in problems.STATUS.items()
     }
     known |= {(s, c) for s, c in problems.HTTP_CODES.items() if c not in WITHOUT_ROUTE}
-    known -= {(409, "upload_incomplete")}
     described = codes_by_status(contract)
     assert known - described == set()
     # Of those that fill memcached, /readyz makes 503.

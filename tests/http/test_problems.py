@@ -37,6 +37,8 @@ def test_the_statuses_are_those_of_the_design() -> None:
         "CorruptError": 422,
         "DigestMismatchError": 422,
         "UploadIncompleteError": 409,
+        "LockedError": 423,
+        "WrongOffsetError": 409,
         "StorageFullError": 507,
         "UnavailableError": 503,
         "BusyError": 503,
