@@ -166,7 +166,6 @@ class Client:
         self._terms = terms
         self._dice = random.Random(terms.seed * 100 + thread)
         self._numbers = (f"{terms.seed}-{thread}-{turn}" for turn in itertools.count())
-        self._seen = ""  # the sha256 of the file that it last read
 
     def work(self) -> None:
         """Call one verb after the other until the time is over."""
@@ -230,12 +229,15 @@ class Client:
 
     def _match(self, who: str, name: str) -> None:
         data, sha256 = self._new(who)
+        over = "0" * 64
+        with suppress(MemchunkError):
+            over = self._store.stat(name).sha256
 
         def act() -> dict[str, Any]:
-            self._store.put(name, data, if_match=[self._seen])
+            self._store.put(name, data, if_match=[over])
             return {}
 
-        self._call("match", who, name, act, value=sha256, over=self._seen)
+        self._call("match", who, name, act, value=sha256, over=over)
 
     def _upload(self, who: str, name: str) -> None:
         data, sha256 = self._new(who)
@@ -271,8 +273,7 @@ class Client:
 
     def _checked(self, data: bytes) -> dict[str, Any]:
         check(data)
-        self._seen = hashlib.sha256(data).hexdigest()
-        return {"value": self._seen}
+        return {"value": hashlib.sha256(data).hexdigest()}
 
     def _seek(self, name: str) -> dict[str, Any]:
         with self._store.open(name) as file:

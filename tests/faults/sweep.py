@@ -1,10 +1,12 @@
-"""What lies in memcached when everybody has gone: chunks that no manifest names."""
+"""What lies in memcached when everybody has gone: chunks without a manifest, or for too short."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
+from collections import defaultdict
 
 from tests.items import Items
 
@@ -14,16 +16,33 @@ NEVER = -1
 
 def orphans(items: Items) -> dict[str, float]:
     """The generations that have chunks and no manifest; in how many seconds the last is gone."""
-    everything = items.all()
-    named = set()
-    for key in everything:
-        if key.startswith(f"{items.namespace}:m:") and (value := items.client.get(key)):
-            named.add(json.loads(value)["generation"])
+    manifests, chunks = _by_generation(items)
     now = time.time()
-    found: dict[str, float] = {}
-    for key, expires in everything.items():
-        chunk = _CHUNK.search(key)
-        if chunk and chunk[1] not in named:
-            left = float("inf") if expires == NEVER else expires - now
-            found[chunk[1]] = max(left, found.get(chunk[1], 0.0))
-    return found
+    return {
+        generation: max(expiries) - now
+        for generation, expiries in chunks.items()
+        if generation not in manifests
+    }
+
+
+def short_lived(items: Items) -> set[str]:
+    """The generations with chunks that expire before their manifest does."""
+    manifests, chunks = _by_generation(items)
+    return {
+        generation
+        for generation, expires in manifests.items()
+        if generation in chunks and min(chunks[generation]) < expires
+    }
+
+
+def _by_generation(items: Items) -> tuple[dict[str, float], dict[str, set[float]]]:
+    """When the manifest of each generation expires, and when its chunks do."""
+    manifests: dict[str, float] = {}
+    chunks: defaultdict[str, set[float]] = defaultdict(set)
+    for key, exp in items.all().items():
+        expires = math.inf if exp == NEVER else exp
+        if chunk := _CHUNK.search(key):
+            chunks[chunk[1]].add(expires)
+        elif key.startswith(f"{items.namespace}:m:") and (value := items.client.get(key)):
+            manifests[json.loads(value)["generation"]] = expires
+    return manifests, chunks

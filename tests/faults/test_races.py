@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.crowd import Crowd, Terms, last_look
 from tests.faults.history import objections
-from tests.faults.sweep import orphans
+from tests.faults.sweep import orphans, short_lived
 from tests.items import Items
 from tests.servers import LocalMemcached
 
@@ -36,6 +36,7 @@ def test_what_clients_saw_at_once_can_have_been(
             assert objections(history, NAMES) == []
             items = Items(memcached.address, namespace)
             assert orphans(items) == {}
+            assert short_lived(items) == set()
             items.close()
             seen.update((call.verb, call.outcome) for call in history)
     print(*(f"{verb} {outcome}: {count}" for (verb, outcome), count in sorted(seen.items())))
