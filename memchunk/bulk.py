@@ -28,7 +28,7 @@ from memchunk import protocol, wire
 from memchunk.breaker import Breaker
 from memchunk.deadline import Deadline
 from memchunk.errors import UnavailableError
-from memchunk.protocol import MAX_VALUE_BYTES, REFUSALS, Buffer, Command, Reply
+from memchunk.protocol import MAX_VALUE_BYTES, REFUSALS, Buffer, Command, Reply, Unique
 from memchunk.wire import SilenceError, Terms, Wire
 
 MAX_LINE_BYTES = 2048  # a reply line is a word, or a key of at most 250 bytes and four numbers
@@ -60,6 +60,7 @@ class BulkClient(Client):
         self._incoming = bytearray(RECEIVE_BYTES)
         self._start = self._end = 0
         self._pending: deque[Command] = deque()
+        self._opened_at = self._asked_at = 0.0
 
     def _connect(self) -> None:
         self.close()
@@ -84,11 +85,18 @@ class BulkClient(Client):
         """Whether it is in step, and nothing came unasked for, such as the connection's end."""
         return self._wire is not None and self.in_step and self._wire.is_quiet()
 
+    def is_too_young_for(self, command: Command) -> bool:
+        """Whether another memcached may have been asked for the unique number of a `cas`."""
+        return command.asked_at < (math.inf if self._wire is None else self._opened_at)
+
     def send(self, command: Command) -> None:
         """Send a command. Its reply is due after those of the commands sent before."""
         try:
             if self._wire is None:
                 self._connect()
+                self._opened_at = time.monotonic()
+            if not self._pending:
+                self._asked_at = time.monotonic()
             self._pending.append(command)
             self._outgoing += command.line
             if command.payload is not None:
@@ -237,7 +245,9 @@ class BulkClient(Client):
             self._skip(length)
         if self._read_line() != b"" or self._read_line() != b"END":
             raise MemcacheUnknownError("a value did not end where its length said")
-        return Reply("VALUE", length, value, fields[4] if len(fields) == 5 else b"")
+        cas = Unique(fields[4] if len(fields) == 5 else b"")
+        cas.asked_at = self._asked_at
+        return Reply("VALUE", length, value, cas)
 
     def _read_line(self, ending: bytes = b"\r\n") -> bytes:
         """The next line, without its end."""

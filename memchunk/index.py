@@ -83,7 +83,7 @@ class Index:
         """Put a manifest under its name if what stands there is still `over`.
 
         Returns whether it was, and the replies to the commands `beside` it, which are
-        carried out after it, and in any case. Raises `StorageFullError`.
+        carried out after it, and mostly also where it was not. Raises `StorageFullError`.
         """
         key = manifest_key(self._backend.namespace, manifest.name)
         command = protocol.store(

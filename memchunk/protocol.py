@@ -7,6 +7,7 @@ Pure: what they look like, not how they travel.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 Buffer = bytes | bytearray | memoryview
@@ -24,6 +25,19 @@ REFUSALS = (
 )
 
 
+class Unique(bytes):
+    """The unique number of one state of an item.
+
+    A memcached that was started again gives the same numbers to other states. So it is
+    good on connections only that were open before it was asked for.
+
+    Attributes:
+        asked_at: when that was, in seconds of a clock that only goes forward.
+    """
+
+    asked_at: float = math.inf
+
+
 class Reply(NamedTuple):
     """What memcached answered.
 
@@ -32,7 +46,7 @@ class Reply(NamedTuple):
             where memcached had no room for a value.
         length: the number of bytes of a value, whether or not it fitted.
         value: the value itself, where no buffers were given for it.
-        cas: the unique number of the item, to a `gets`.
+        cas: the unique number of the item (a `Unique`), to a `gets`.
         text: the whole line, of a refusal.
     """
 
@@ -65,6 +79,7 @@ class Command(NamedTuple):
         payload: the parts of the value that follows the line, or None.
         into: buffers to fill, one after the other, with the value that comes back.
         limit: without `into`, the most bytes that a value may have.
+        asked_at: of a `cas`, when its unique number was asked for: see `Unique`.
     """
 
     key: str
@@ -73,6 +88,7 @@ class Command(NamedTuple):
     payload: tuple[Buffer, ...] | None = None
     into: tuple[memoryview, ...] = ()
     limit: int = 0
+    asked_at: float = math.inf
 
     @property
     def verb(self) -> str:
@@ -93,7 +109,9 @@ def gets(key: str, limit: int) -> Command:
 def store(verb: str, key: str, exptime: int, *payload: Buffer, cas: bytes = b"") -> Command:
     """Store a value, made of the parts of `payload`, by `set`, `add` or `cas`."""
     line = f"{verb} {key} 0 {exptime} {sum(map(len, payload))}".encode()
-    return Command(key, line + (b" " + cas if cas else b"") + b"\r\n", STORES, payload)
+    asked_at = cas.asked_at if isinstance(cas, Unique) else math.inf
+    line += (b" " + cas if cas else b"") + b"\r\n"
+    return Command(key, line, STORES, payload, asked_at=asked_at)
 
 
 def touch(key: str, exptime: int) -> Command:

@@ -95,9 +95,14 @@ class Server:
     def exchange(self, commands: Iterable[Command], *, anyway: bool = False) -> list[Reply]:
         """The replies to small commands, in order.
 
+        A `cas` that memcached may take for another one is not sent, nor is what comes after
+        it: `EXISTS` and `SKIPPED`. See `protocol.Unique`.
         Raises `UnavailableError`; which of the commands were carried out is then unknown.
         """
         with self.connection(anyway=anyway) as connection:
+            commands = list(commands)
+            if commands and connection.is_too_young_for(commands[0]):
+                return [Reply("EXISTS"), *(Reply("SKIPPED") for _ in commands[1:])]
             return list(connection.pipeline(commands, SMALL_COMMANDS_IN_FLIGHT))
 
     @property

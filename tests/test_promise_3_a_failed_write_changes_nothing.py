@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import threading
@@ -17,6 +18,7 @@ from pymemcache.exceptions import MemcacheServerError
 import memchunk
 from memchunk import (
     AlreadyExistsError,
+    ChangedError,
     FileInfo,
     MemchunkError,
     NotFoundError,
@@ -96,6 +98,35 @@ def test_a_progress_callback_that_raises(store: Store, items: Items) -> None:
         with pytest.raises(BadSourceError):
             store.put("f", source, progress=progress)
     assert items.all() == {}
+
+
+@pytest.mark.parametrize("write", ["put", "update", "delete"])
+def test_what_was_seen_before_a_restart_is_not_written_over_after_it(
+    start_memcached: Callable[..., LocalMemcached], write: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """memcached then gives the same unique numbers to other states of its items."""
+    server = start_memcached()
+    with memchunk.connect(server.address) as store, memchunk.connect(server.address) as other:
+        other.put("f", b"lost")
+        look = store._index.look
+
+        def restart_after_the_look(*arguments: Any, **options: Any) -> Any:
+            seen = look(*arguments, **options)
+            monkeypatch.undo()
+            server.restart()
+            other.put("f", b"kept")
+            return seen
+
+        monkeypatch.setattr(store._index, "look", restart_after_the_look)
+        if write == "put":
+            with pytest.raises(StorageFullError):  # its chunk was lost
+                store.put("f", b"new", replace=True)
+        elif write == "update":
+            assert store.update("f", content_type="text/plain").content_type == "text/plain"
+        else:
+            with pytest.raises(ChangedError):
+                store.delete("f", if_match=[hashlib.sha256(b"lost").hexdigest()])
+        assert store.get("f") == b"kept"
 
 
 @pytest.mark.parametrize("killed_after", range(6))
