@@ -94,6 +94,7 @@ class Uploads(Tus):
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Create an upload; with a body, its first bytes are stored at once."""
         self._greet(req, resp)
+        tusheaders.refuse_extensions(req.headers)
         size = tusheaders.length(req.get_header("Upload-Length"))
         raw = req.get_header("Upload-Metadata") or ""
         metadata = Metadata.read(raw)

@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,9 +25,23 @@ from memchunk_api.forms import last_segment
 CHECKSUM_MISMATCH = "460 Checksum Mismatch"
 ALGORITHMS = ("sha1", "sha256", "crc32")
 
+_KNOWN = frozenset({"name", "filename", "filetype", "ttl", "sha256", "replace"})
 _NUMBER = re.compile(r"[0-9]{1,19}")
 # "filename ZGF0YQ==,is_public": a key without spaces and commas, a value in base64 if any
 _PAIR = re.compile(r"([!-+\--~]+)(?: ([A-Za-z0-9+/]*={0,2}))?")
+
+
+def refuse_extensions(headers: Mapping[str, str]) -> None:
+    """Raise a 400 for an upload that is only a part of a file, or whose length is not known yet.
+
+    Without the extension, a part would become a file.
+    """
+    for header in ("UPLOAD-CONCAT", "UPLOAD-DEFER-LENGTH"):
+        if header in headers:
+            raise falcon.HTTPBadRequest(
+                description=f"{header.title()} is not supported: announce one whole file, with "
+                "its Upload-Length"
+            )
 
 
 def length(value: str | None) -> int:
@@ -69,7 +84,7 @@ class Metadata:
     @classmethod
     def read(cls, value: str) -> Metadata:
         """Raises a 400, and `InvalidNameError` for a name that cannot be."""
-        pairs = _pairs(value)
+        pairs = {key: _text(key, pair) for key, pair in _pairs(value).items() if key in _KNOWN}
         name = pairs.get("name") or last_segment(pairs.get("filename"))
         if name is not None:
             check_name(name)
@@ -88,12 +103,12 @@ class Metadata:
         return cls(name, content_type, pairs.get("ttl"), sha256, replace != "false")
 
 
-def _pairs(value: str) -> dict[str, str]:
+def _pairs(value: str) -> dict[str, bytes]:
     if len(value) > MAX_NOTE_CHARS:
         raise falcon.HTTPBadRequest(
             description=f"Upload-Metadata has at most {MAX_NOTE_CHARS} characters"
         )
-    pairs: dict[str, str] = {}
+    pairs: dict[str, bytes] = {}
     for item in value.split(",") if value.strip() else []:
         match = _PAIR.fullmatch(item.strip())
         if match is None or match[1] in pairs:
@@ -101,12 +116,21 @@ def _pairs(value: str) -> dict[str, str]:
                 description="Upload-Metadata is a list of keys, each once, and values in base64"
             )
         try:
-            pairs[match[1]] = base64.b64decode(match[2] or "", validate=True).decode()
-        except ValueError:  # binascii.Error is one, and so is UnicodeDecodeError
+            pairs[match[1]] = base64.b64decode(match[2] or "", validate=True)
+        except binascii.Error:
             raise falcon.HTTPBadRequest(
-                description=f"the metadata value of {match[1]!r:.60} is not UTF-8 in base64"
+                description=f"the metadata value of {match[1]!r:.60} is not base64"
             ) from None
     return pairs
+
+
+def _text(key: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise falcon.HTTPBadRequest(
+            description=f"the metadata value of {key!r} is not UTF-8"
+        ) from None
 
 
 def checksum(value: str | None) -> tuple[str, bytes] | None:

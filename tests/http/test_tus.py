@@ -86,6 +86,12 @@ def test_head_repeats_the_metadata_as_they_were_sent(http: httpx.Client) -> None
     assert http.head(made.headers["Location"], headers=TUS).headers["Upload-Metadata"] == raw
 
 
+def test_metadata_of_others_may_be_any_bytes(http: httpx.Client) -> None:
+    raw = f"x-mine {b64(bytes(range(256)))}"
+    made = http.post("/uploads", headers=TUS | {"Upload-Length": "1", "Upload-Metadata": raw})
+    assert http.head(made.headers["Location"], headers=TUS).headers["Upload-Metadata"] == raw
+
+
 def test_head_of_a_finished_upload_tells_where_the_file_is(http: httpx.Client, name: str) -> None:
     url = create(http, 3, name=name)
     patch(http, url, 0, b"abc")
@@ -148,6 +154,21 @@ def test_another_version(http: httpx.Client, method: str, version: str | None) -
     assert answer.headers["Tus-Version"] == "1.0.0"
 
 
+def test_every_answer_tells_the_version(http: httpx.Client) -> None:
+    url = create(http)
+    answers = [
+        http.head(url, headers=TUS),
+        http.head("/uploads/none", headers=TUS),
+        patch(http, url, 5, b"x"),
+        patch(http, url, 0, b"x", Content_Type="text/plain"),
+        patch(http, url, 0, b"x", Upload_Checksum="sha1 AAAA"),
+        http.post("/uploads", headers=TUS | {"Upload-Length": "x"}),
+        http.delete(url, headers=TUS),
+        http.options(url, headers={"Tus-Resumable": "9"}),
+    ]
+    assert {answer.headers["Tus-Resumable"] for answer in answers} == {"1.0.0"}
+
+
 @pytest.mark.parametrize("url", ["/uploads", "/uploads/any"])
 def test_options_tell_what_is_supported(http: httpx.Client, url: str) -> None:
     answer = http.options(url)
@@ -188,6 +209,14 @@ def test_an_empty_file_is_there_at_once(http: httpx.Client, name: str) -> None:
 def test_a_length_that_cannot_be(http: httpx.Client, size: str | None, status: int) -> None:
     headers = TUS if size is None else TUS | {"Upload-Length": size}
     assert http.post("/uploads", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("header", ["Upload-Defer-Length: 1", "Upload-Concat: partial"])
+def test_an_extension_that_is_not_there_makes_no_file(http: httpx.Client, header: str) -> None:
+    key, _, value = header.partition(": ")
+    answer = http.post("/uploads", headers=TUS | {"Upload-Length": "1", key: value})
+    assert answer.status_code == 400
+    assert f"{key} is not supported" in answer.json()["message"]
 
 
 @pytest.mark.parametrize(
