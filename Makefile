@@ -1,6 +1,6 @@
 # The workshop. Each target sets up what it needs: see .ci/bootstrap.
 
-.PHONY: help serve test browser faults torture lint bench format clean
+.PHONY: help serve test browser tus faults torture lint bench format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -17,6 +17,10 @@ test: ## run the tests and check coverage, or some tests: ARGS="-k name"
 browser: ## try the page in Chromium, or some of it: ARGS="-k name"
 	@.ci/bootstrap browser
 	@.venv/bin/python -m pytest tests/browser $(ARGS)
+
+tus: ## let other people's tus clients upload, or some of them: ARGS="-k tuspy"
+	@.ci/bootstrap tus
+	@.venv/bin/python -m pytest tests/tus $(ARGS)
 
 faults: ## attack a real memcached, and the code on it (about 4 minutes): ARGS="-k name"
 	@.ci/bootstrap faults
@@ -41,5 +45,5 @@ format: ## put the code in order
 	@.venv/bin/ruff format .
 
 clean: ## remove .venv and all that tools left behind
-	@rm -rf .venv .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	@rm -rf .venv tests/tus/node_modules .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 	@find memchunk memchunk_api tests -name __pycache__ -type d -prune -exec rm -rf {} +
