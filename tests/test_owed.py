@@ -10,8 +10,9 @@ import pytest
 
 from memchunk import Store, UnavailableError
 from memchunk.layout import CHUNK_BYTES
+from memchunk.manifest import Manifest
 from memchunk.protocol import Command, Reply
-from tests.faults.sweep import orphans
+from tests.faults.sweep import orphans, short_lived
 from tests.items import Items
 
 FILE = bytes(CHUNK_BYTES + 1)
@@ -115,3 +116,21 @@ def test_a_delete_is_over_once_the_name_is_gone(store: Store, items: Items) -> N
     assert "f" not in store
     store.put("g", b"")
     assert orphans(items) == {}
+
+
+def test_a_lifetime_that_is_set_late_does_not_shorten_what_another_has_set_since(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("f", FILE)
+    settle = store._amender.settle
+
+    def after_others(manifest: Manifest) -> bool:
+        monkeypatch.undo()
+        store.rename("f", "g")
+        store.touch("g", ttl=None)
+        return settle(manifest)
+
+    monkeypatch.setattr(store._amender, "settle", after_others)
+    store.touch("f", ttl=5)
+    assert short_lived(items) == set()
+    assert store.get("g") == FILE
