@@ -246,15 +246,16 @@ class Uploads:
             AlreadyExistsError: another file has taken the name, and `replace` is false.
             StorageFullError: memcached has no room for the file beside its parts.
         """
-        for _ in range(MAX_ATTEMPTS):
-            seen, upload = self._registry.find(upload_id)
-            if upload.finished:
-                return self._index.find(upload.name).info()
-            with telling(self._backend.observer, upload.name), Within(self._backend.deadline):
-                info = self._finish(upload, seen)
-            if info is not None:
-                return info
-        raise too_busy(upload_id)
+        with Within(self._backend.deadline):
+            for _ in range(MAX_ATTEMPTS):
+                seen, upload = self._registry.find(upload_id)
+                if upload.finished:
+                    return self._index.find(upload.name).info()
+                with telling(self._backend.observer, upload.name):
+                    info = self._finish(upload, seen)
+                if info is not None:
+                    return info
+            raise too_busy(upload_id)
 
     def _finish(self, upload: Upload, seen: Registration) -> FileInfo | None:
         """Finish an upload; None where something changed meanwhile: look again."""

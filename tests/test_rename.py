@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 import memchunk
-from memchunk import AlreadyExistsError, ChangedError, NotFoundError, Store
+from memchunk import AlreadyExistsError, ChangedError, NotFoundError, Store, UnavailableError
 from memchunk.layout import CHUNK_BYTES
 from tests.items import Items
 from tests.relay import Relay
@@ -157,6 +157,21 @@ def test_but_not_beyond_their_deadline(
         pytest.raises(ChangedError, match="'f' is on its way to another name"),
     ):
         hasty.put("f", b"new", replace=True)
+
+
+def test_nor_does_an_upload(
+    stopped: Callable[[int], None],
+    memcached_address: str,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("memchunk.moves.MOVE_POLL_SECONDS", 0.2)  # time is left to try again
+    stopped(1)
+    with memchunk.connect(memcached_address, namespace=namespace, deadline=0.5) as hasty:
+        upload = hasty.uploads.create("f", 3, 3, replace=True)
+        hasty.uploads.put_part(upload.id, 0, b"new")
+        with pytest.raises((ChangedError, UnavailableError)):
+            hasty.uploads.finish(upload.id)
 
 
 NAMES = ["a", "b", "c"]
