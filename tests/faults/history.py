@@ -32,7 +32,8 @@ class Call:
 
     Attributes:
         verb: `read`, `put`, `create`, `match` (a put with if_match), `delete`, `rename`,
-            `replace` (a rename over a file), `list`, or `wipe` (memcached lost everything).
+            `replace` (a rename over a file), `list`, `find` (a listing that may omit names),
+            or `wipe` (memcached lost everything).
         outcome: "ok", or the code of the error that was raised.
         value: the file that was read, written or renamed, as far as the client knows.
         over: for `match`: the file that was to be replaced.
@@ -111,6 +112,9 @@ def _steps(call: Call, names: Collection[str]) -> Iterator[tuple[str, Step]]:
         case "list", "ok":
             for name in names:
                 yield name, step(call.listed.get(name))
+        case "find", "ok":
+            for name in set(names) & set(call.listed):
+                yield name, step(call.listed[name])
         case "wipe", _:
             for name in names:
                 yield name, step(ANYTHING, leaves=None)

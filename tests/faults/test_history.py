@@ -64,6 +64,7 @@ RIGHT = {
         call("read", 4, 5, name="b", value="1"),
     ],
     "a listing": [PUT_1, call("list", 2, 3, listed={"a": "1"})],
+    "a listing that may omit names": [PUT_1, call("find", 2, 3)],
     "a loss of everything": [PUT_1, call("wipe", 2, 3), call("read", 4, 5, "not_found")],
     "a match": [PUT_1, call("match", 2, 3, over="1", value="2"), call("read", 4, 5, value="2")],
     "no match": [PUT_1, call("match", 2, 3, "changed", over="2", value="3")],
@@ -137,6 +138,7 @@ WRONG = {
         call("put", 2, 3, value="2"),
         call("list", 4, 5, listed={"a": "1"}),
     ],
+    "a finding of what was never there": [call("find", 2, 3, listed={"b": "1"})],
     "a file that outlived the loss of everything": [
         PUT_1,
         call("wipe", 2, 3),
