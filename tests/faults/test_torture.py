@@ -80,6 +80,8 @@ def test_whatever_happens(
                 store.reindex()
             # who is cut off between a commit and its record leaves a file that is not listed
             history = [replace(c, verb="find") if c.verb == "list" else c for c in history]
+            # nor does the error of who waited in vain for a dead rename tell what stood there
+            history = [c for c in history if c.outcome != "changed"]
             history += wipes + last_look(memcached.address, terms.namespace, NAMES)
             assert objections(history, NAMES) == []
     print(*(f"{what}: {count}" for what, count in sorted(seen.items())))
