@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from memchunk_api.turns import aside
+
 MIB = 1024 * 1024
 
 # Fresh memory costs a page fault every 4 KiB, for a large file twice the time
@@ -88,7 +90,7 @@ class Budget:
         Raises:
             BusyError: they did not become free in time.
         """
-        with self._changed:
+        with aside(), self._changed:
             self._enter(size)
             self._trim()
         try:
@@ -104,12 +106,12 @@ class Budget:
             BusyError: they did not become free in time.
         """
         if size < REUSED_FROM_BYTES:
-            with self._changed:
+            with aside(), self._changed:
                 self._enter(size)
                 self._trim()
             return Lease(self, bytearray(size), size)
         capacity = -(-size // MIB) * MIB
-        with self._changed:
+        with aside(), self._changed:
             self._enter(capacity)
             reused = self._reuse(capacity)
             if reused is not None:

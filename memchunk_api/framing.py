@@ -1,6 +1,7 @@
 """How gunicorn reads a request: into memory of ours without a copy, counted, and to its end.
 
-With `connection.py` and `server.py` the only modules that know how gunicorn works inside.
+With `connection.py`, `worker.py` and `server.py` the only modules that know how gunicorn
+works inside.
 """
 
 from __future__ import annotations

@@ -18,12 +18,13 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 import memchunk
 from memchunk.embedded import Memcached
-from memchunk_api import connection, logs, metrics
+from memchunk_api import logs, metrics
 from memchunk_api.app import create_app
 from memchunk_api.logs import RequestLog
 from memchunk_api.metrics import Metrics
 from memchunk_api.report import Reporter
 from memchunk_api.settings import Settings
+from memchunk_api.worker import Worker
 
 BACKLOG = 2048
 
@@ -92,7 +93,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         settings = {
             "bind": self._bind,
             "backlog": BACKLOG,
-            "worker_class": connection.Worker,
+            "worker_class": Worker,
             "workers": self._settings.workers,
             "threads": self._settings.threads,
             "keepalive": KEEPALIVE_SECONDS,

@@ -58,7 +58,7 @@ class Settings:
         token: the secret that requests must bring; None lets everyone in.
         buffer_bytes: bytes of file data that one worker process may hold at once.
         workers: worker processes.
-        threads: threads in each, which is how many requests it answers at once.
+        threads: how many requests each works on at once; those that wait for a client do not count.
         body_timeout: seconds without a byte after which a request body is given up.
         grace: seconds that requests under way get to end once the server is told to stop.
         access_log: whether every request has a line in the log, or only one that failed here.

@@ -1,0 +1,69 @@
+"""Turns: of many threads that each have a client, a few work at once.
+
+Threads that all want the interpreter slow each other down; one that waits for a slow client
+costs next to nothing. So whoever works holds a turn, and lends it to others while it waits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_here = threading.local()
+
+
+class Turns:
+    """A number of turns, given to threads in the order in which they ask.
+
+    Not a semaphore: there, whoever gives its turn back and asks again at once goes before
+    those who have been waiting.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._queue: deque[threading.Lock] = deque()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a turn while the block runs. Not to be nested."""
+        self._take()
+        _here.turns = self
+        try:
+            yield
+        finally:
+            _here.turns = None
+            self._give()
+
+    def _take(self) -> None:
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            called = threading.Lock()
+            called.acquire()
+            self._queue.append(called)
+        called.acquire()
+
+    def _give(self) -> None:
+        with self._lock:
+            if self._queue:
+                self._queue.popleft().release()
+            else:
+                self._free += 1
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Lend the turn of this thread, if it holds one, while the block waits for somebody."""
+    turns: Turns | None = getattr(_here, "turns", None)
+    if turns is None:
+        yield
+        return
+    turns._give()
+    try:
+        yield
+    finally:
+        turns._take()

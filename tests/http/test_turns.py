@@ -1,0 +1,88 @@
+"""Who waits for a client keeps nobody else waiting, even where one request is worked on at once."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from memchunk_api.turns import Turns, aside
+from tests.http.conftest import NAMESPACE
+from tests.http.serving import Server, request
+
+BIG = bytes(50 * 1024 * 1024)
+
+
+@pytest.fixture
+def single(serve: Callable[..., Server], memcached_address: str) -> Server:
+    """A server that works on one request at once, with a budget for one large file."""
+    return serve(
+        SERVERS=memcached_address,
+        NAMESPACE="single" + NAMESPACE,
+        WORKERS="1",
+        THREADS="1",
+        BUFFER_MEMORY="50",
+    )
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /livez HTTP/1.1\r\nHost: he",
+        request("PUT", "/files/a", "Content-Length: 100000", body=b"x"),
+        request("PUT", "/files/a", "Transfer-Encoding: chunked", body=b"5\r\nab"),
+        request("GET", "/livez"),
+    ],
+)
+def test_who_sends_slowly_keeps_nobody_waiting(single: Server, sent: bytes) -> None:
+    slow = [single.connect() for _ in range(20)]
+    for connection in slow:
+        connection.sendall(sent)
+    with single.client(timeout=4) as http:
+        for _ in range(5):
+            assert http.get("/livez").status_code == 200
+    for connection in slow:
+        connection.close()
+
+
+def test_who_reads_slowly_keeps_nobody_waiting_nor_does_who_waits_for_memory(
+    single: Server,
+) -> None:
+    with single.client(timeout=10) as http:
+        http.put("/files/a", content=BIG).raise_for_status()
+    with socket.create_connection(("127.0.0.1", single.port)) as slow, single.connect() as next_one:
+        slow.sendall(request("GET", "/files/a"))
+        assert slow.recv(12) == b"HTTP/1.1 200"
+        next_one.sendall(request("GET", "/files/a"))
+        with single.client(timeout=2) as http:
+            for _ in range(5):
+                assert http.get("/livez").status_code == 200
+        assert next_one.recv(12) == b"HTTP/1.1 503"
+
+
+def test_turns_are_given_in_order_and_lent_while_somebody_waits() -> None:
+    turns = Turns(1)
+    order: list[int] = []
+    at_work = threading.Event()
+    threads = []
+
+    def work(number: int) -> None:
+        with turns.one():
+            order.append(number)
+            at_work.set()
+
+    with turns.one():
+        for number in range(5):
+            threads.append(threading.Thread(target=work, args=[number]))
+            threads[-1].start()
+            while len(turns._queue) <= number:
+                pass
+        assert order == []
+        with aside():
+            at_work.wait()
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4]
