@@ -105,5 +105,7 @@ def _moving(name: str) -> ChangedError:
 def too_busy(name: str) -> ChangedError:
     """The error for a name that others change all the time."""
     return ChangedError(
-        f"{name!r} was changed {MAX_ATTEMPTS} times by others meanwhile; try again", name=name
+        f"{name!r} was changed {MAX_ATTEMPTS} times by others meanwhile, or the connection was "
+        "lost as often; try again",
+        name=name,
     )
