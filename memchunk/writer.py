@@ -217,8 +217,8 @@ class Writer:
                 return _Commit(seen, recorded, settled=settled and manifest.expires is None)
             seen = self._look(order)
         raise ChangedError(
-            f"{order.name!r} was changed {MAX_COMMITS} times while being written, or the connection "
-            "was lost as often; try again",
+            f"{order.name!r} was changed {MAX_COMMITS} times while being written, or the "
+            "connection was lost as often; try again",
             name=order.name,
         )
 
