@@ -90,7 +90,9 @@ class Client:
         """Store a file: see `Store.put`.
 
         A source that can be read twice is hashed first, so that the server can refuse what
-        is not that. Without `ttl`, the server's default holds.
+        is not that. One of more than 8 MiB (without `if_match`) goes on after a break where it
+        was, also on a server that was started anew; after 45 seconds of failures, whatever the
+        retries, the break is an error. Without `ttl`, the server's default holds.
         """
         with self._about(name):
             if ttl is not None:

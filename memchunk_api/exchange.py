@@ -21,7 +21,7 @@ import httpx
 from memchunk import FileInfo, MemchunkError, UnavailableError
 from memchunk_api import problems
 from memchunk_api.description import from_json
-from memchunk_api.outgoing import Outgoing
+from memchunk_api.outgoing import Outgoing, Rest
 
 log = logging.getLogger("memchunk_api")
 
@@ -37,6 +37,9 @@ _ERRNO = re.compile(r"\[Errno -?[0-9]+\] ")
 
 # What proxies answer for a server that they do not reach.
 _AWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+
+# These come with a Retry-After.
+_FOR_NOW = {HTTPStatus.LOCKED, HTTPStatus.SERVICE_UNAVAILABLE}
 
 
 class UnexpectedAnswerError(MemchunkError):
@@ -93,7 +96,7 @@ class Exchange:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         json: object = None,
-        body: Outgoing | None = None,
+        body: Outgoing | Rest | None = None,
         again: bool = True,
     ) -> Iterator[httpx.Response]:
         """The answer to a request, which is a success; its body is still to be read.
@@ -102,7 +105,7 @@ class Exchange:
             path: percent-encoded.
             json: what to send as JSON, or
             body: what to send as it is.
-            again: whether it may be sent again to a server that said 503.
+            again: whether it may be sent again to a server that said 503, or 423.
 
         Raises:
             UnavailableError: there is no server, or it stopped in the middle.
@@ -138,7 +141,7 @@ class Exchange:
         query: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
         json: object,
-        body: Outgoing | None,
+        body: Outgoing | Rest | None,
         *,
         again: bool,
     ) -> httpx.Response:
@@ -165,7 +168,7 @@ class Exchange:
                 if answer.is_success:
                     return answer
                 failure = self._failure(answer)
-                if again and answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+                if again and answer.status_code in _FOR_NOW:
                     pause = _retry_after(answer)
             if attempt == self._retries or pause is None or pause > LONGEST_PAUSE_SECONDS:
                 raise failure
@@ -224,7 +227,7 @@ def _headers(token: str | None) -> dict[bytes, bytes]:
     return headers
 
 
-def _with_length(headers: Mapping[str, str] | None, body: Outgoing | None) -> dict[str, str]:
+def _with_length(headers: Mapping[str, str] | None, body: Outgoing | Rest | None) -> dict[str, str]:
     length = {} if body is None or body.size is None else {"Content-Length": str(body.size)}
     return {**(headers or {}), **length}
 

@@ -46,8 +46,8 @@ class Outgoing:
                 size += len(block)
             self.size, self.sha256 = size, sha256.hexdigest()
 
-    def blocks(self) -> Iterator[bytes]:
-        """The bytes, from the start; raises `TooLargeError`, and what the source raises.
+    def blocks(self, start: int = 0) -> Iterator[bytes]:
+        """The bytes, but for the first `start`; raises `TooLargeError`, and what the source raises.
 
         Raises:
             DigestMismatchError: there are fewer bytes than there were to hash.
@@ -60,7 +60,9 @@ class Outgoing:
             if self.size is None:
                 sha256.update(piece)
             sent += len(piece)
-            yield piece  # type: ignore[misc]  # for httpx any buffer is as good as bytes
+            if sent <= start:
+                continue
+            yield piece[-(sent - start) :]  # type: ignore[misc]  # for httpx any buffer is as good as bytes
             if self._progress is not None:
                 self._progress(sent, self.size)
         if self.size is None:
@@ -73,6 +75,20 @@ class Outgoing:
             self._source.seek(self._start)
         with open_source(self._source, kept=0) as blocks:
             yield from blocks.blocks(BLOCK_BYTES)
+
+
+class Rest:
+    """What is left of a source from an offset on; its size is known, and it is repeatable."""
+
+    def __init__(self, whole: Outgoing, start: int) -> None:
+        self._whole = whole
+        self._start = start
+        self.repeatable = True
+        self.size: int | None = (whole.size or 0) - start
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes: see `Outgoing`."""
+        return self._whole.blocks(self._start)
 
 
 def _position(source: Source) -> int | None:

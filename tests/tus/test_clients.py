@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.http.serving import Server
-from tests.tus.throttle import Throttle
+from tests.throttle import FULL_SPEED, Throttle
 
 HERE = Path(__file__).parent
 SIZE = 16 * 1024 * 1024
 RATE = 6e6  # bytes per second
-FULL_SPEED = 1e12
 
 CLIENTS: dict[str, list[str | Path]] = {
     "tuspy": [sys.executable, HERE / "with_tuspy.py"],

@@ -7,8 +7,11 @@ import threading
 import time
 from contextlib import suppress
 
+from tests.relay import RESET
+
 BLOCK_BYTES = 64 * 1024
 WAIT_SECONDS = 60
+FULL_SPEED = 1e12
 
 
 class Throttle:
@@ -56,29 +59,38 @@ class Throttle:
                 client = self._listener.accept()[0]
                 with self._changed:
                     self._lines += 1
-                threading.Thread(target=self._connect, args=[client], daemon=True).start()
+                threading.Thread(target=self._serve, args=[client], daemon=True).start()
 
-    def _connect(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._upstream)) as server:
-            replies = threading.Thread(target=self._replies, args=[server, client])
-            replies.start()
-            with suppress(OSError):
-                while block := client.recv(BLOCK_BYTES):
-                    server.sendall(block)
-                    with self._changed:
-                        self.passed += len(block)
-                        self._changed.notify_all()
-                    time.sleep(len(block) / self.rate)
-            with suppress(OSError):
-                server.shutdown(socket.SHUT_WR)
-            replies.join()
+    def _serve(self, client: socket.socket) -> None:
+        with (
+            client,
+            suppress(OSError),  # there is no server at the moment
+            socket.create_connection(("127.0.0.1", self._upstream)) as server,
+        ):
+            self._requests(client, server)
         with self._changed:
             self._lines -= 1
             self._changed.notify_all()
+
+    def _requests(self, client: socket.socket, server: socket.socket) -> None:
+        replies = threading.Thread(target=self._replies, args=[server, client])
+        replies.start()
+        with suppress(OSError):
+            while block := client.recv(BLOCK_BYTES):
+                server.sendall(block)
+                with self._changed:
+                    self.passed += len(block)
+                    self._changed.notify_all()
+                time.sleep(len(block) / self.rate)
+        with suppress(OSError):
+            server.shutdown(socket.SHUT_WR)
+        replies.join()
+        # A client that still sends is to hear that nobody listens any more.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def _replies(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while block := server.recv(BLOCK_BYTES):
                 client.sendall(block)
         with suppress(OSError):
-            client.shutdown(socket.SHUT_RDWR)
+            client.shutdown(socket.SHUT_WR)
