@@ -10,6 +10,7 @@ export class Problem extends Error {
     this.code = code;
     this.status = status;
     this.server = server;
+    this.retryAfter = 0;
   }
 
   static unreachable() {

@@ -1,6 +1,10 @@
-// How one file gets to the server: in one request. Nothing else knows how.
+// How one file gets to the server: in one request, or a large one in as many as it takes.
 
 import { MOST_BYTES, Problem, address } from "./api.js";
+import { exchange } from "./exchange.js";
+import { resume } from "./resume.js";
+
+const ONE_REQUEST_BYTES = 8 * 1024 * 1024; // what is larger goes on after a break
 
 /**
  * Store `file` under `name`; resolves to what the server knows of it then.
@@ -10,35 +14,20 @@ import { MOST_BYTES, Problem, address } from "./api.js";
  * gets the number of bytes sent so far. `signal` cancels, with an AbortError;
  * nothing is stored then.
  */
-export async function send(file, name, { ttl, replace, signal, onProgress }) {
+export async function send(file, name, options) {
   if (file.size > MOST_BYTES) throw new Problem("too_large");
+  const sending = file.size > ONE_REQUEST_BYTES ? sendResumably : sendAtOnce;
+  return JSON.parse((await sending(file, name, options)).body);
+}
+
+function sendAtOnce(file, name, { ttl, replace, signal, onProgress }) {
   const url = new URL(address(name));
   if (ttl) url.searchParams.set("ttl", ttl);
-  const { status, body } = await exchange(replace ? "PUT" : "POST", url, file, signal, onProgress);
-  if (status === 0) throw (await isReadable(file)) ? Problem.unreachable() : new Problem("unreadable");
-  if (status < 200 || status > 299) throw Problem.of(status, body);
-  return JSON.parse(body);
+  return exchange(replace ? "PUT" : "POST", url, { body: file, signal, onProgress });
 }
 
-// fetch does not tell how much of a body it has sent.
-function exchange(method, url, file, signal, onProgress) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.upload.onprogress = (event) => onProgress(event.loaded);
-    request.onloadend = () => resolve({ status: request.status, body: request.responseText });
-    request.onabort = () => reject(signal.reason);
-    signal.addEventListener("abort", () => request.abort());
-    request.open(method, url);
-    request.send(file);
-  });
-}
-
-/** Whether the file is still there, unchanged since it was chosen; a browser says so on reading. */
-async function isReadable(file) {
-  try {
-    await file.slice(0, 1).arrayBuffer();
-    return true;
-  } catch {
-    return false;
-  }
+function sendResumably(file, name, { ttl, replace, signal, onProgress }) {
+  const metadata = { name, filetype: file.type, replace: String(replace) };
+  if (ttl) metadata.ttl = ttl;
+  return resume(file, metadata, address(name, "metadata"), { signal, onProgress });
 }

@@ -16,6 +16,7 @@ from tests.browser.chromium import PROGRAMS, Visit, find_chromium, run_chromium
 from tests.browser.sights import path_of
 from tests.http.serving import Server
 from tests.items import Items
+from tests.throttle import Throttle
 
 NAMESPACE = "page" + secrets.token_hex(6)
 
@@ -55,8 +56,8 @@ def serve() -> Iterator[Callable[..., Server]]:
     """A function that starts a server of the test's own: see `Server`."""
     started: list[Server] = []
 
-    def start(**environ: str) -> Server:
-        started.append(Server(**environ))
+    def start(*flags: str, **environ: str) -> Server:
+        started.append(Server(*flags, **environ))
         return started[-1]
 
     yield start
@@ -84,7 +85,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
     """A function that opens a browser context on a server; a fault in it fails the test."""
     opened: list[Visit] = []
 
-    def open_one(server: Server, *, host: str = "127.0.0.1", **options: Any) -> Visit:
+    def open_one(server: Server | Throttle, *, host: str = "127.0.0.1", **options: Any) -> Visit:
         opened.append(Visit(browser, f"http://{host}:{server.port}", **options))
         return opened[-1]
 

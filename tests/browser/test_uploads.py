@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.chromium import Visit
 from tests.browser.sights import choose, names, path_of, put, row, upload
 from tests.http.serving import Server
 from tests.servers import LocalMemcached
+from tests.throttle import FULL_SPEED, Throttle
 
 SLOW = 1_000_000  # bytes per second
 
@@ -125,7 +129,9 @@ def test_a_file_that_is_too_large_is_not_even_sent(
     choose(page, make("most", 52_428_800), make("more", 52_428_801))
     expect(upload(page, "more")).to_contain_text("A file has at most 50 MiB (52,428,800 bytes).")
     expect(row(page, "most")).to_be_visible()
-    assert [each for each in sent if "GET" not in each] == [f"POST {server.url}/files/most"]
+    [create, send] = [each for each in sent if "GET" not in each]
+    assert create == f"POST {server.url}/uploads"
+    assert send.startswith(f"PATCH {server.url}/uploads/")
 
 
 def test_a_name_that_cannot_be_says_why(page: Page, make: Callable[..., Path]) -> None:
@@ -200,3 +206,55 @@ def test_leaving_asks_while_a_file_is_on_its_way(look: Visit, make: Callable[...
     asked.value.dismiss()
     page.get_by_role("button", name="Cancel: film.mp4").click()
     expect(upload(page, "film.mp4")).to_contain_text("Cancelled")
+
+
+@pytest.mark.parametrize("patient", [True, False], ids=["by itself", "when it is tried again"])
+def test_a_large_file_goes_on_when_the_server_is_started_anew(
+    visit: Callable[..., Visit],
+    serve: Callable[..., Server],
+    memcached_address: str,
+    namespace: str,
+    make: Callable[..., Path],
+    patient: bool,
+) -> None:
+    settings = {"SERVERS": memcached_address, "NAMESPACE": namespace, "WORKERS": "1"}
+    first = serve(**settings)
+    film = make("film.mp4", 24_000_000)
+    throttle = Throttle(first.port, 8e6)
+    page = visit(throttle).page
+    page.clock.install()
+    page.goto("/")
+    choose(page, film)
+    throttle.wait_until_passed(12_000_000)
+    [worker] = first.workers()
+    first.signal(signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)  # without its master it would end what it has begun
+    first.wait()
+    throttle.rate = FULL_SPEED
+    if not patient:
+        for _ in range(30):
+            page.clock.fast_forward(5_000)
+            page.wait_for_timeout(50)
+        expect(upload(page, "film.mp4")).to_contain_text("The connection failed.")
+    second = serve("--port", str(first.port), **settings)
+    if not patient:
+        page.get_by_role("button", name="Try again: film.mp4").click()
+    expect(row(page, "film.mp4")).to_be_visible(timeout=60_000)
+    throttle.close()
+    with second.client() as http:
+        assert http.get("/files/film.mp4").content == film.read_bytes()
+    assert '"route": "/uploads"' not in second.log()  # it went on, and did not start again
+
+
+def test_a_large_file_that_is_cancelled_leaves_nothing_behind(
+    look: Visit, server: Server, http: httpx.Client, make: Callable[..., Path]
+) -> None:
+    page = look.page
+    page.goto("/")
+    look.slow_down(SLOW)
+    choose(page, make("film.mp4", 20_000_000))
+    expect(upload(page, "film.mp4")).to_contain_text(re.compile(r"[1-9]\S* MiB of 19\.1 MiB"))
+    page.get_by_role("button", name="Cancel: film.mp4").click()
+    expect(upload(page, "film.mp4")).to_contain_text("Cancelled; nothing was stored")
+    server.wait_for_log(r'"method": "DELETE", "route": "/uploads/\{upload_id\}".*"status": 204')
+    assert http.get("/files/film.mp4").status_code == 404
