@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from tests.http.serving import Server
 
 LONG = 6  # times as much as in CI
 
@@ -16,3 +19,17 @@ LONG = 6  # times as much as in CI
 def torture() -> int:
     """How many times as much as in CI there is to be done."""
     return LONG if os.environ.get("MEMCHUNK_TORTURE") else 1
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """A function that starts a server of the test's own: see `Server`."""
+    started: list[Server] = []
+
+    def start(**environ: str) -> Server:
+        started.append(Server(**environ))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()
