@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-LIBRARY = Path(__file__).parent.parent / "memchunk"
+ROOT = Path(__file__).parent.parent
+LIBRARY = ROOT / "memchunk"
 MAX_LINES = 300
 
 # A module imports from its own layer and those below it, and never in a circle.
@@ -160,6 +161,14 @@ def test_no_imports_in_a_circle() -> None:
 
 def test_the_library_is_flat() -> None:
     assert [path for path in LIBRARY.rglob("*.py") if path.parent != LIBRARY] == []
+
+
+@pytest.mark.parametrize("package", ["memchunk", "memchunk_api"])
+def test_each_module_is_on_the_map(package: str) -> None:
+    before, after = (ROOT / "CONTRIBUTING.md").read_text().split("\n`memchunk_api/` is ")
+    on_the_map = before if package == "memchunk" else after
+    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+    assert {each for each in modules if f"`{each}`" not in on_the_map} == set()
 
 
 @pytest.mark.parametrize(

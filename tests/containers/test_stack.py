@@ -13,7 +13,7 @@ import pytest
 from memchunk import MAX_FILE_BYTES
 from tests.conftest import ORIGIN
 from tests.containers.stack import BUILD_SECONDS, IMAGE_PORT, PORT, Stack, inspect, run
-from tests.test_readme import blocks
+from tests.documents import blocks
 
 CONTENT = os.urandom(MAX_FILE_BYTES)
 
@@ -56,7 +56,7 @@ def test_each_container_is_confined(stack: Stack, service: str) -> None:
 
 
 def test_the_lines_of_the_readme(stack: Stack, tmp_path: Path) -> None:
-    script = "\n".join(block for block in blocks("sh") if "cmp" in block)
+    script = "".join(each.text for each in blocks("sh", "README.md") if "cmp" in each.text)
     script = script.replace("http://127.0.0.1:8000", stack.url()).replace("curl ", "curl -sSf ")
     subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, check=True, timeout=60)
 
