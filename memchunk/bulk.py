@@ -109,13 +109,10 @@ class BulkClient(Client):
         """The reply to the oldest command that has none yet."""
         try:
             self._flush()
-            reply = self._read_reply(self._pending.popleft())
+            return self._read_reply(self._pending.popleft())
         except BaseException as error:
             self._give_up(error)
             raise
-        if self._breaker.is_open:
-            self._breaker.answered()
-        return reply
 
     def settings(self) -> dict[bytes, bytes]:
         """The server's settings, by name (`stats settings`); none where it does not tell."""
@@ -266,6 +263,8 @@ class BulkClient(Client):
         self._incoming[: len(held)] = held
         self._start, self._end = 0, len(held)
         self._end += self._receive_some(memoryview(self._incoming)[self._end :])
+        if self._breaker.is_open:
+            self._breaker.answered()
 
     def _read_into(self, target: memoryview) -> None:
         """Fill `target` from what is here already, then from the socket."""

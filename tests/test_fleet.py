@@ -228,6 +228,20 @@ def test_back_again_it_is_used_within_seconds(three: list[LocalMemcached], hangs
         assert store.get(name) == b"more"
 
 
+@pytest.mark.parametrize("verb", ["put", "reindex"])
+def test_whatever_is_asked_first_closes_the_breaker(start_memcached: Start, verb: str) -> None:
+    server = start_memcached()
+    with memchunk.connect(server.address) as store:
+        server.kill()
+        with pytest.raises(UnavailableError):
+            store.put("f", b"x" * 600_000)
+        server.start()
+        time.sleep(PAUSE_SECONDS)
+        if verb == "reindex":
+            next(iter(store._backend.servers.values())).keys("mc1")
+        store.put("f", b"x" * 600_000)  # asks for the server's settings, then goes on
+
+
 def test_check_asks_a_server_that_was_away_a_moment_ago(three: list[LocalMemcached]) -> None:
     with connected(three) as store:
         [name] = names_on(store, three[0], 1)
