@@ -37,7 +37,7 @@ OF_HTTP = {"server", "date", "connection", "content-length", "content-type", "tr
 
 @schema.parametrize()
 @settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
