@@ -11,13 +11,13 @@ import logging
 import secrets
 import struct
 import time
-import zlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from memchunk import protocol
 from memchunk.backend import Backend
+from memchunk.checksum import crc32
 from memchunk.errors import LockedError, MemchunkError, TooLargeError, WrongOffsetError
 from memchunk.names import lock_key
 from memchunk.parts import Parts
@@ -99,7 +99,7 @@ class Appender:
             return missing[0], b""
         index, crc = _TAIL.unpack_from(reply.value)
         tail = reply.value[_TAIL.size :]
-        is_right = index == missing[0] and zlib.crc32(tail) == crc
+        is_right = index == missing[0] and crc32(tail) == crc
         return missing[0], tail if is_right else b""
 
     def _write_tail(self, index: int, tail: memoryview) -> None:
@@ -110,7 +110,7 @@ class Appender:
             "set",
             self._parts.tail_key,
             self._upload.part_lifetime,
-            _TAIL.pack(index, zlib.crc32(tail)),
+            _TAIL.pack(index, crc32(tail)),
             tail,
         )
         [reply] = self._backend.exchange([command])

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import zlib
 from collections.abc import Iterator
 
 from memchunk import protocol
 from memchunk.backend import Backend
+from memchunk.checksum import crc32
 from memchunk.errors import UnavailableError
 from memchunk.names import part_key, tail_key
 from memchunk.plan import Upload
@@ -45,7 +45,7 @@ class Parts:
 
     def add(self, index: int, data: Buffer) -> Command:
         """Store part `index`, unless it is there."""
-        crc = zlib.crc32(data).to_bytes(CRC_BYTES, "big")
+        crc = crc32(data).to_bytes(CRC_BYTES, "big")
         return protocol.store("add", self.key(index), self._upload.part_lifetime, data, crc)
 
     def touch(self, index: int) -> Command:
@@ -168,7 +168,7 @@ class PartsFile:
         if reply.word == "END":
             raise PartLostError(index)
         whole = reply.length == self._upload.length(index) + CRC_BYTES
-        if not whole or zlib.crc32(rest, zlib.crc32(here)) != int.from_bytes(crc, "big"):
+        if not whole or crc32(rest, crc32(here)) != int.from_bytes(crc, "big"):
             self._parts.discard(index)
             raise PartLostError(index)
         if self._upload.sha256 is None:

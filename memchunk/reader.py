@@ -7,11 +7,11 @@ sha256 before any of it is handed out, a part of one with the crc32 of each chun
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Callable
 
 from memchunk import protocol
 from memchunk.backend import Backend
+from memchunk.checksum import crc32
 from memchunk.digest import Sha256
 from memchunk.errors import ChangedError, CorruptError, EvictedError
 from memchunk.fresh import FreshBytes
@@ -88,7 +88,7 @@ class Reader:
         if reply.word == "END":
             return False
         _check_length(manifest, index, reply.length)
-        if zlib.crc32(target) != manifest.crc32s[index] or padding != bytes(len(padding)):
+        if crc32(target) != manifest.crc32s[index] or padding != bytes(len(padding)):
             raise _corrupt(manifest, f"chunk {index} is not what was stored")
         return True
 

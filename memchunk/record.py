@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Mapping
 from typing import Any
+
+from memchunk.checksum import crc32
 
 _CHECK = re.compile(rb',"crc32":"([0-9a-f]{8})"}')
 _CHECK_BYTES = len(b',"crc32":"01234567"}')
@@ -20,7 +21,7 @@ _CHECK_BYTES = len(b',"crc32":"01234567"}')
 def seal(fields: Mapping[str, Any]) -> bytes:
     """The object as the value of a memcached item. It must have a field."""
     body = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
-    return b'%b,"crc32":"%08x"}' % (body, zlib.crc32(body))
+    return b'%b,"crc32":"%08x"}' % (body, crc32(body))
 
 
 def unseal(value: bytes) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def unseal(value: bytes) -> dict[str, Any]:
     """
     check = _CHECK.fullmatch(value[-_CHECK_BYTES:])
     body = value[:-_CHECK_BYTES]
-    if check is None or int(check[1], 16) != zlib.crc32(body):
+    if check is None or int(check[1], 16) != crc32(body):
         raise ValueError("its crc32 does not match")
     fields = json.loads(body + b"}")
     if not isinstance(fields, dict):

@@ -8,7 +8,6 @@ fails takes its chunks along.
 from __future__ import annotations
 
 import time
-import zlib
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from memchunk.amend import Amender
 from memchunk.backend import Backend
 from memchunk.bulk import BulkClient
 from memchunk.catalog import Catalog
+from memchunk.checksum import crc32
 from memchunk.deadline import unhurried
 from memchunk.digest import Sha256
 from memchunk.draft import Draft, Order
@@ -150,7 +150,7 @@ class Writer:
         sha256.update(block)
         index = len(draft.crc32s)
         draft.size += len(block)
-        draft.crc32s.append(zlib.crc32(block))
+        draft.crc32s.append(crc32(block))
         # a block that does not fill a chunk is the last
         is_last = len(block) < draft.rule.chunk_size
         padding = draft.rule.lay_out(draft.size).padding if is_last else 0

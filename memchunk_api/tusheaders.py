@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import falcon
 
 from memchunk import MAX_FILE_BYTES, TooLargeError
+from memchunk.checksum import crc32
 from memchunk.manifest import check_content_type, check_sha256
 from memchunk.names import check_name
 from memchunk.plan import MAX_NOTE_CHARS
@@ -183,7 +183,7 @@ class _Crc32:
         self._crc = 0
 
     def update(self, data: memoryview) -> None:
-        self._crc = zlib.crc32(data, self._crc)
+        self._crc = crc32(data, self._crc)
 
     def digest(self) -> bytes:
         return self._crc.to_bytes(4, "big")

@@ -156,7 +156,8 @@ def test_right_bytes_or_an_error_in_time(store: Store, relay: Relay, verb: str, 
     if fault == "duplicate":
         # no connection lasts from a look to the change that depends on it, and a first answer that
         # comes again for "is the beginning still there" says no: refused, and the file as it was
-        assert error is None or isinstance(error, UnavailableError | ChangedError | StorageFullError)
+        may_be = UnavailableError | ChangedError | StorageFullError
+        assert error is None or isinstance(error, may_be)
     else:
         assert error is None or isinstance(error, UnavailableError)
     clear(store, relay, fault)
