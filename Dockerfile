@@ -3,25 +3,28 @@
 #   docker build -t memchunk .                    the server
 #   docker build -t memchunk-test --target test . the tests, which docker-compose.yml runs
 
-# --- a wheel, and a place of its own with what it needs ---
+# --- a wheel, and a place of its own with it and the very files that requirements.lock names ---
 FROM python:3.13-slim AS build
 WORKDIR /source
+COPY requirements.lock ./
+RUN python -m venv --without-pip /opt/memchunk \
+ && python -m pip --python /opt/memchunk/bin/python install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY memchunk memchunk
 COPY memchunk_api memchunk_api
-RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
-RUN python -m venv --without-pip /opt/memchunk \
- && python -m pip --python /opt/memchunk/bin/python install --no-cache-dir "$(echo /wheels/*.whl)[http]"
+RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
+ && python -m pip --python /opt/memchunk/bin/python install --no-cache-dir --no-deps /wheels/*.whl \
+ && python -m pip --python /opt/memchunk/bin/python check
 
-# --- the tests, with a memcached for those that hurt theirs ---
+# --- the tests beside it, with a memcached for those that hurt theirs ---
 FROM python:3.13-slim AS test
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends curl memcached \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --create-home memchunk
 COPY --from=build /wheels /wheels
-RUN python -m venv /opt/memchunk \
- && /opt/memchunk/bin/python -m pip install --no-cache-dir "$(echo /wheels/*.whl)[http,dev]"
+COPY --from=build /opt/memchunk /opt/memchunk
+RUN python -m pip --python /opt/memchunk/bin/python install --no-cache-dir pip "$(echo /wheels/*.whl)[http,dev]"
 # the tests write beside themselves
 WORKDIR /home/memchunk
 COPY . .

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+import memchunk
 from tests.containers.stack import Stack, inspect, run
+from tests.packaging.test_lock import locked
 
 IMAGE = "memchunk"
 
@@ -37,6 +41,17 @@ def test_no_compiler_no_tests_no_sources(image: str) -> None:
     in_image(image, "! python -c 'import tests' 2>/dev/null")
     where = in_image(image, "python -c 'import memchunk; print(memchunk.__file__)'")
     assert "/site-packages/" in where
+
+
+def test_it_holds_nothing_but_memchunk_and_what_is_locked(image: str) -> None:
+    program = (
+        "from importlib.metadata import distributions\n"
+        "for each in distributions(): print(f'{each.name}=={each.version}')"
+    )
+    found = map(Requirement, in_image(image, f'python -c "{program}"').splitlines())
+    inside = {f"{canonicalize_name(each.name)}{each.specifier}" for each in found}
+    pinned = {f"{name}{requirement.specifier}" for name, (requirement, _) in locked().items()}
+    assert inside - pinned == {f"memchunk=={memchunk.__version__}"}
 
 
 def test_without_a_memcached_it_says_what_is_missing(image: str) -> None:
