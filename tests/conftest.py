@@ -15,6 +15,7 @@ from tests.items import Items
 from tests.servers import LocalMemcached, shared_server
 
 ORIGIN = pytest.StashKey[str]()
+MUCH_BYTES = 2 * 1024 * 1024
 
 # no deadline: an example that waits for a busy machine has done nothing wrong
 settings.register_profile("memchunk", deadline=None)
@@ -30,9 +31,17 @@ def memcached_address(pytestconfig: pytest.Config) -> Iterator[str]:
 
 
 @pytest.fixture
-def namespace() -> str:
-    """A namespace that no other test uses."""
-    return "t" + secrets.token_hex(6)
+def namespace(memcached_address: str) -> Iterator[str]:
+    """A namespace that no other test uses. Much that a test leaves in it is deleted.
+
+    All of them together would fill the server, and evict what a later test relies on.
+    """
+    items = Items(memcached_address, "t" + secrets.token_hex(6))
+    before = items.bytes_of_all()
+    yield items.namespace
+    if items.bytes_of_all() - before > MUCH_BYTES:
+        items.delete_all()
+    items.close()
 
 
 @pytest.fixture

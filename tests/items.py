@@ -28,6 +28,14 @@ class Items:
         """Each item's key and when it expires, in seconds since 1970, or -1; not the journal."""
         return {key: exp for key, exp in self._everything().items() if not self._is_journal(key)}
 
+    def bytes_of_all(self) -> int:
+        """How much memory the items of all namespaces take."""
+        return int(self.client.stats()[b"bytes"])
+
+    def delete_all(self) -> None:
+        """Leave nothing in this namespace."""
+        self.client.delete_many(list(self._everything()), noreply=True)
+
     def journal(self) -> list[str]:
         """The keys of the journal's segments."""
         return sorted(key for key in self._everything() if self._is_journal(key))
