@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from memchunk import manifest as codec, protocol
 from memchunk.backend import Backend
 from memchunk.errors import AlreadyExistsError, ChangedError, CorruptError, NotFoundError
 from memchunk.expiry import exptime
+from memchunk.known import KnownFiles, is_small
 from memchunk.manifest import MAX_MANIFEST_BYTES, Manifest
 from memchunk.names import manifest_key
 from memchunk.protocol import Command, Reply
@@ -41,6 +43,7 @@ class Index:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._known = KnownFiles()
 
     def server_of(self, name: str) -> Server:
         """The server that holds the manifest of `name`."""
@@ -53,14 +56,25 @@ class Index:
         """
         key = manifest_key(self._backend.namespace, name)
         reply, *others = self._backend.exchange([protocol.gets(key, MAX_MANIFEST_BYTES), *beside])
-        return _entry(reply, name), others
+        return self._entry(name, key, reply), others
 
     def find(self, name: str) -> Manifest:
         """The manifest of `name`. Raises `NotFoundError` and `CorruptError`."""
-        entry, _ = self.look(name)
+        manifest, _ = self.find_beside(name)
+        return manifest
+
+    def find_beside(
+        self, name: str, beside: Sequence[Command] = ()
+    ) -> tuple[Manifest, list[Reply]]:
+        """The manifest of `name`, and the replies to the commands `beside` it: see `look`."""
+        entry, replies = self.look(name, beside)
         if entry is None:
             raise not_found(name)
-        return readable(entry)
+        return readable(entry), replies
+
+    def recall(self, name: str) -> Manifest | None:
+        """The manifest of a small file as it was last seen, on the server of its chunk; or None."""
+        return self._known.recall(name)
 
     def find_all(self, names: Sequence[str]) -> list[Manifest]:
         """The manifests of those `names` that have one which is not damaged, in order."""
@@ -71,10 +85,10 @@ class Index:
         replies = self._backend.exchange([protocol.gets(key, MAX_MANIFEST_BYTES) for key in keys])
         found = []
         for key, reply in zip(keys, replies, strict=True):
-            entry = _entry(reply, None)
-            manifest = entry.manifest if entry is not None else None
-            if manifest is not None and key == manifest_key(self._backend.namespace, manifest.name):
-                found.append(manifest)
+            with suppress(CorruptError):
+                manifest = codec.decode(reply.value, None)
+                if key == manifest_key(self._backend.namespace, manifest.name):
+                    found.append(manifest)
         return found
 
     def put(
@@ -86,30 +100,45 @@ class Index:
         carried out after it, and mostly also where it was not. Raises `StorageFullError`.
         """
         key = manifest_key(self._backend.namespace, manifest.name)
+        record = codec.encode(manifest)
         command = protocol.store(
             "add" if over is None else "cas",
             key,
             exptime(manifest.expires, time.time()),
-            codec.encode(manifest),
+            record,
             cas=b"" if over is None else over.cas,
         )
         reply, *others = self._backend.exchange([command, *beside])
-        reply = self._backend.insist(command, reply)
-        return reply.word == "STORED", others
+        done = self._backend.insist(command, reply).word == "STORED"
+        if done:
+            self._remember(key, record, manifest)
+        return done, others
 
     def remove(self, name: str, seen: Entry) -> bool:
         """Take the manifest of `name` away if it is still the one `seen`; whether it was."""
         key = manifest_key(self._backend.namespace, name)
         return self._backend.remove(key, seen.cas)
 
+    def _entry(self, name: str, key: str, reply: Reply) -> Entry | None:
+        if reply.word == "END":
+            self._known.forget(name)
+            return None
+        manifest = self._known.recognize(name, reply.value)
+        if manifest is None:
+            try:
+                manifest = codec.decode(reply.value, name)
+            except CorruptError as damage:
+                return Entry(reply.cas, None, damage)
+            self._remember(key, reply.value, manifest)
+        return Entry(reply.cas, manifest, None)
 
-def _entry(reply: Reply, name: str | None) -> Entry | None:
-    if reply.word == "END":
-        return None
-    try:
-        return Entry(reply.cas, codec.decode(reply.value, name), None)
-    except CorruptError as damage:
-        return Entry(reply.cas, None, damage)
+    def _remember(self, key: str, record: bytes, manifest: Manifest) -> None:
+        """Keep in mind a manifest whose chunk can be asked for in the same round trip."""
+        home = self._backend.server_of(key)
+        if is_small(manifest) and self._backend.server_of_chunks(manifest.generation) is home:
+            self._known.remember(record, manifest)
+        else:
+            self._known.forget(manifest.name)
 
 
 def readable(entry: Entry) -> Manifest:

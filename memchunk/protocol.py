@@ -96,9 +96,12 @@ class Command(NamedTuple):
         return self.line.partition(b" ")[0].decode()
 
 
-def get(key: str, *into: memoryview) -> Command:
-    """Fetch a value into buffers. A value of another length than theirs fills none of them."""
-    return Command(key, f"get {key}\r\n".encode(), VALUES, into=into)
+def get(key: str, *into: memoryview, limit: int = 0) -> Command:
+    """Fetch a value into buffers, or one of at most `limit` bytes.
+
+    A value of another length than the buffers fills none of them.
+    """
+    return Command(key, f"get {key}\r\n".encode(), VALUES, into=into, limit=limit)
 
 
 def gets(key: str, limit: int) -> Command:

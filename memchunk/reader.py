@@ -6,8 +6,8 @@ sha256 before any of it is handed out, a part of one with the crc32 of each chun
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
+from hashlib import sha256
 
 from memchunk import protocol
 from memchunk.backend import Backend
@@ -16,10 +16,8 @@ from memchunk.digest import Sha256
 from memchunk.errors import ChangedError, CorruptError, EvictedError
 from memchunk.fresh import FreshBytes
 from memchunk.index import Entry, Index
-from memchunk.layout import Layout, Slice
+from memchunk.layout import Layout
 from memchunk.manifest import FileInfo, Manifest, UnknownVersionError
-from memchunk.observer import telling
-from memchunk.protocol import Buffer
 
 CHUNKS_IN_FLIGHT = 2  # the next is on its way while one is taken; more only crowd the caches
 MAX_RESTARTS = 100
@@ -33,13 +31,56 @@ class Reader:
         self._index = index
         self.observer = backend.observer
 
+    def get(self, name: str) -> bytes:
+        """The bytes of a whole file. Raises what `read` raises."""
+        manifest, content = self._look(name)
+        if content is not None:
+            self.observer.read(manifest.info())
+            return content
+        fresh = FreshBytes(0)
+
+        def allocate(info: FileInfo) -> memoryview:
+            nonlocal fresh
+            fresh = FreshBytes(info.size)
+            return fresh.view
+
+        self._read(manifest, allocate)
+        return fresh.take()
+
     def read(self, name: str, allocate: Callable[[FileInfo], memoryview]) -> int:
         """Read a whole file into the memory that `allocate` gives for it; its size in bytes.
 
         A file that is replaced meanwhile is read anew, and `allocate` called again.
         Raises `NotFoundError`, `EvictedError`, `CorruptError`, `UnavailableError`.
         """
-        manifest = self._index.find(name)
+        manifest, content = self._look(name)
+        if content is None:
+            return self._read(manifest, allocate)
+        info = manifest.info()
+        allocate(info)[:] = content
+        self.observer.read(info)
+        return info.size
+
+    def _look(self, name: str) -> tuple[Manifest, bytes | None]:
+        """The manifest of a file, with its content where that came along, and is right.
+
+        A small file that was seen lately most often has the chunk that it had then.
+        """
+        known = self._index.recall(name)
+        if known is None:
+            return self._index.find(name), None
+        [key] = self._backend.chunk_keys(known.generation, [0])
+        manifest, [chunk] = self._index.find_beside(
+            name, [protocol.get(key, limit=known.layout.size)]
+        )
+        if (
+            chunk.length == manifest.layout.size
+            and sha256(chunk.value).hexdigest() == manifest.sha256
+        ):
+            return manifest, chunk.value
+        return manifest, None
+
+    def _read(self, manifest: Manifest, allocate: Callable[[FileInfo], memoryview]) -> int:
         for _ in range(MAX_RESTARTS):
             info = manifest.info()
             missing = self.load(manifest, allocate(info))
@@ -48,7 +89,8 @@ class Reader:
                 return info.size
             manifest = self.successor(manifest, self.missing(manifest) or [missing])
         raise ChangedError(
-            f"{name!r} was replaced {MAX_RESTARTS} times while being read; try again", name=name
+            f"{manifest.name!r} was replaced {MAX_RESTARTS} times while being read; try again",
+            name=manifest.name,
         )
 
     def load(self, manifest: Manifest, target: memoryview) -> int | None:
@@ -124,111 +166,6 @@ class Reader:
         if current.generation != manifest.generation:
             return current
         raise evicted(manifest, missing)
-
-
-class StoredFile(io.RawIOBase):
-    """A file in memcached as a raw, seekable, read-only stream; one chunk is held at a time.
-
-    A chunk is fetched when it is first touched, and checked before any of it is
-    handed out. Reading raises `EvictedError`, `CorruptError`, `NotFoundError`,
-    `UnavailableError`, and `ChangedError` where the file was replaced after some of
-    it was handed out or sought in; before that, the new file is read.
-    """
-
-    def __init__(self, reader: Reader, manifest: Manifest) -> None:
-        super().__init__()
-        self._reader = reader
-        self._manifest = manifest
-        self._position = 0
-        self._untouched = True
-        self._held = -1
-        self._chunk = bytearray()
-
-    @property
-    def info(self) -> FileInfo:
-        """What is known of the file that is being read."""
-        return self._manifest.info()
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """The position, in bytes."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Set the position, which may lie past the end; the new position."""
-        self._check_open()
-        size = self._manifest.layout.size
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: size}.get(whence)
-        if base is None or base + offset < 0:
-            raise ValueError("a position before the file's start")
-        if base + offset != self._position:
-            self._untouched = False
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: Buffer) -> int:  # type: ignore[override]
-        """Read into `buffer`, up to the end of the chunk at the position; the number of bytes."""
-        self._check_open()
-        target = memoryview(buffer).cast("B")
-        piece = self._next_piece(len(target))
-        if piece is None:
-            return 0
-        held = memoryview(self._chunk)
-        target[: piece.length] = held[piece.start : piece.start + piece.length]
-        self._position += piece.length
-        self._untouched = False
-        return piece.length
-
-    def readall(self) -> bytes:
-        """The bytes from the position to the end."""
-        self._check_open()
-        self._next_piece(1)  # once a chunk is held the file cannot become another one
-        rest = max(0, self._manifest.layout.size - self._position)
-        fresh = FreshBytes(rest)
-        done = 0
-        while done < rest:
-            done += self.readinto(fresh.view[done:])
-        return fresh.take()
-
-    def _next_piece(self, length: int) -> Slice | None:
-        """What comes next, of at most `length` bytes, with its chunk held; None at the end."""
-        while True:
-            stop = self._position + length
-            piece = next(self._manifest.layout.slices(self._position, stop), None)
-            with telling(self._reader.observer, self._manifest.name):
-                if piece is None or self._hold(piece.index):
-                    return piece
-
-    def _hold(self, index: int) -> bool:
-        """Hold chunk `index`; False where the file was replaced, and is to be read anew."""
-        if index == self._held:
-            return True
-        self._held = -1
-        if len(self._chunk) != self._manifest.layout.length(index):
-            self._chunk = bytearray(self._manifest.layout.length(index))
-        if self._reader.load_chunk(self._manifest, index, memoryview(self._chunk)):
-            self._held = index
-            return True
-        missing = self._reader.missing(self._manifest) or [index]
-        successor = self._reader.successor(self._manifest, missing)
-        if not self._untouched:
-            raise ChangedError(
-                f"{self._manifest.name!r} was replaced while being read; open it again",
-                name=self._manifest.name,
-            )
-        self._manifest = successor
-        return False
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ValueError("I/O operation on closed file")
 
 
 def _part(target: memoryview, layout: Layout, index: int) -> memoryview:

@@ -18,14 +18,14 @@ from memchunk.deadline import AtLeisure, Within
 from memchunk.draft import Order, Progress
 from memchunk.errors import CorruptError, EvictedError, NotFoundError
 from memchunk.expiry import KEEP, Keep, expiry
-from memchunk.fresh import FreshBytes
 from memchunk.index import Index
 from memchunk.manifest import FileInfo, check_content_type, check_sha256
 from memchunk.mediatype import guess_content_type
 from memchunk.names import check_name, check_prefix
 from memchunk.observer import telling
+from memchunk.opened import StoredFile
 from memchunk.protocol import Buffer
-from memchunk.reader import Reader, StoredFile
+from memchunk.reader import Reader
 from memchunk.sources import Source, open_source
 from memchunk.uploads import Uploads
 from memchunk.writer import CHUNKS_IN_FLIGHT, Writer
@@ -108,16 +108,8 @@ class Store:
 
         Raises `NotFoundError`, `EvictedError`, `CorruptError`.
         """
-        fresh = FreshBytes(0)
-
-        def allocate(info: FileInfo) -> memoryview:
-            nonlocal fresh
-            fresh = FreshBytes(info.size)
-            return fresh.view
-
         with self._about(name):
-            self._reader.read(name, allocate)
-        return fresh.take()
+            return self._reader.get(name)
 
     def read_into(self, name: str, buffer: Buffer | Allocate) -> int:
         """Read a file into memory of the caller's; the number of bytes, verified.
@@ -127,7 +119,7 @@ class Store:
         Args:
             name: the file.
             buffer: a writable buffer of at least the file's size, or a function that is
-                given the `FileInfo`, before any chunk moves, and returns one. It is called
+                given the `FileInfo`, before a large file moves, and returns one. It is called
                 again where the file is replaced meanwhile, and what it raises goes through.
 
         Raises `NotFoundError`, `EvictedError`, `CorruptError`, and `ValueError` where the

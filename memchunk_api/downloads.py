@@ -19,7 +19,7 @@ from urllib.parse import quote
 import falcon
 
 from memchunk import ChangedError, FileInfo, MemchunkError, Store
-from memchunk.reader import StoredFile
+from memchunk.opened import StoredFile
 from memchunk_api import conditional, description, preconditions
 from memchunk_api.buffers import SMALL_BYTES, Budget, BusyError
 from memchunk_api.conditional import ByteRange, Verdict

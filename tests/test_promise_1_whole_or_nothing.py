@@ -11,6 +11,7 @@ import pytest
 
 import memchunk
 from memchunk import CorruptError, FileInfo, Store
+from memchunk.known import SMALL_BYTES
 from memchunk.layout import CHUNK_BYTES
 from tests.items import Items, flipped
 from tests.together import together
@@ -125,7 +126,7 @@ def test_nothing_of_a_wrong_chunk_is_handed_out_by_open(store: Store, items: Ite
 
 
 class Replacing:
-    """Runs `act` when the reader has seen the manifest and not yet a chunk."""
+    """Runs `act` when the reader has seen the manifest and not yet a chunk (of no small file)."""
 
     def __init__(self, act: Callable[[], object], times: int = 1) -> None:
         self.seen: list[FileInfo] = []
@@ -150,16 +151,18 @@ def test_replaced_while_being_read(store: Store) -> None:
 
 
 def test_replaced_again_and_again_while_being_read(store: Store) -> None:
-    store.put("f", b"-1")
-    versions = iter(range(1000))
-    replacing = Replacing(lambda: store.put("f", b"%d" % next(versions), replace=True), times=20)
+    versions = [bytes([number]) * (SMALL_BYTES + 1) for number in range(21)]
+    coming = iter(versions)
+    store.put("f", next(coming))
+    replacing = Replacing(lambda: store.put("f", next(coming), replace=True), times=20)
     store.read_into("f", replacing)
-    assert replacing.buffer == b"19"
+    assert replacing.buffer == versions[-1]
 
 
 def test_a_file_that_never_holds_still_is_given_up_in_the_end(store: Store) -> None:
-    store.put("f", b"0")
-    replacing = Replacing(lambda: store.put("f", b"x", replace=True), times=10**6)
+    content = bytes(SMALL_BYTES + 1)
+    store.put("f", content)
+    replacing = Replacing(lambda: store.put("f", content, replace=True), times=10**6)
     with pytest.raises(memchunk.ChangedError, match="try again"):
         store.read_into("f", replacing)
 
