@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from contextlib import closing
 from typing import Any
 from urllib.parse import unquote
 
@@ -45,7 +47,7 @@ class Items:
 
     def _everything(self) -> dict[str, int]:
         found = {}
-        for line in self._metadump():
+        for line in metadump(self.address):
             fields = dict(field.split("=", 1) for field in line.split() if "=" in field)
             key = unquote(fields["key"])
             if key.startswith(self.namespace + ":"):
@@ -81,19 +83,28 @@ class Items:
         """Put other bytes in the place of a chunk."""
         assert self.client.set(self.chunk_key(name, index), value)
 
-    def _metadump(self) -> list[str]:
-        # by the hash table: along the LRU, items that move meanwhile are passed over
-        with connect(self.address) as connection, connection.makefile("rb") as replies:
-            while True:
-                connection.sendall(b"lru_crawler metadump hash\r\n")
-                lines = []
-                for line in replies:
-                    if line.startswith((b"END", b"BUSY")):
-                        break
-                    lines.append(line.decode())
-                if not line.startswith(b"BUSY"):
-                    return lines
-                time.sleep(0.05)
+
+def clear(address: str, pattern: str) -> None:
+    """Delete all items whose namespaces match, so that the server does not fill up."""
+    keys = [unquote(line[4 : line.index(" ")]) for line in metadump(address)]
+    with closing(Client(address, timeout=10)) as client:
+        client.delete_many([key for key in keys if re.fullmatch(pattern, key.partition(":")[0])])
+
+
+def metadump(address: str) -> list[str]:
+    """A line for each item."""
+    # by the hash table: along the LRU, items that move meanwhile are passed over
+    with connect(address) as connection, connection.makefile("rb") as replies:
+        while True:
+            connection.sendall(b"lru_crawler metadump hash\r\n")
+            lines = []
+            for line in replies:
+                if line.startswith((b"END", b"BUSY")):
+                    break
+                lines.append(line.decode())
+            if not line.startswith(b"BUSY"):
+                return lines
+            time.sleep(0.05)
 
 
 def flipped(value: bytes, position: int) -> bytes:
