@@ -49,6 +49,7 @@ class PacedSocket(socket.socket):
         super().settimeout(None)
         self.body_sent = 0
         self._limit: float | None = None
+        self._allowed: dict[int, float] = {}
         self.expect(HEADER_PATIENCE_SECONDS)
 
     def settimeout(self, seconds: float | None, /) -> None:
@@ -145,6 +146,9 @@ class PacedSocket(socket.socket):
     def _allow(self, option: int, seconds: float) -> None:
         if self._limit is not None:
             seconds = min(seconds, self._limit)
+        if self._allowed.get(option) == seconds:
+            return  # the kernel knows
+        self._allowed[option] = seconds
         # To the kernel 0 means for ever.
         whole, part = divmod(max(int(seconds * 1_000_000), 1), 1_000_000)
         self.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, part))

@@ -1,7 +1,7 @@
 """How gunicorn reads a request: into memory of ours without a copy, counted, and to its end.
 
-With `connection.py`, `worker.py` and `server.py` the only modules that know how gunicorn
-works inside.
+With `answering.py`, `connection.py`, `worker.py` and `server.py` the only modules that know how
+gunicorn works inside.
 """
 
 from __future__ import annotations
@@ -37,14 +37,20 @@ class CountedBody(Body):  # type: ignore[misc]
 class LengthBody(CountedBody):
     """The body of a request with a Content-Length, which can be read into a buffer.
 
-    gunicorn's own `read` copies every byte four times. After `readinto`, it is not to be
-    called, but by gunicorn at the body's end.
+    gunicorn's own `read` copies every byte four times.
     """
+
+    def read(self, size: int) -> bytes:
+        """Some bytes, `size` at most; none at the end of the body, or of the connection."""
+        block = memoryview(bytearray(min(size, self.reader.length)))
+        return bytes(block[: self.readinto(block)])
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill some of `buffer`; 0 at the end of the body, or of the connection."""
         reader = self.reader
         target = buffer[: reader.length]
+        if not target:
+            return 0
         held = reader.unreader.take_buffered()
         if held:
             # What came along with the headers, and perhaps with it the next request.
@@ -53,7 +59,7 @@ class LengthBody(CountedBody):
             if count < len(held):
                 reader.unreader.unread(held[count:])
         else:
-            count = reader.unreader.sock.recv_into(target) if target else 0
+            count = reader.unreader.sock.recv_into(target)
         reader.length -= count
         self.received += count
         return count
@@ -75,6 +81,10 @@ class PacedRequest(Request):  # type: ignore[misc]
         # for a body that is refused a moment later. `body.py` sends it, if at all.
         self._expected_100_continue = False
 
+    def _peer_is_trusted_proxy(self) -> bool:
+        # gunicorn would look for the client's address among none.
+        return False
+
     def set_body_reader(self) -> None:
         """Find out how the body is framed."""
         super().set_body_reader()
@@ -93,3 +103,7 @@ class PacedParser(RequestParser):  # type: ignore[misc]
     """Finds such requests on a connection."""
 
     mesg_class = PacedRequest
+
+    def finish_body(self, *_limits: Any, **_more: Any) -> bool:
+        """Nothing is left to read: see `PacedRequest.should_close`."""
+        return True

@@ -10,10 +10,11 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from gunicorn.http import errors as http_errors  # type: ignore[import-untyped]
+from gunicorn.http import errors as http_errors, wsgi  # type: ignore[import-untyped]
 from gunicorn.workers import gthread  # type: ignore[import-untyped]
 
 from memchunk_api import access, problems
+from memchunk_api.answering import Answer
 from memchunk_api.connection import HEADER_PATIENCE_SECONDS, PacedSocket
 from memchunk_api.framing import PacedParser
 from memchunk_api.turns import Turns
@@ -97,6 +98,37 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
             may_wait = not self.alive and not self._others_wait()
             _linger(conn.sock, self.cfg.graceful_timeout if may_wait else LINGER_SECONDS)
         return keep
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        """Answer one request as gunicorn would; whether the connection stays open."""
+        environ: dict[str, Any] = {}
+        answer = None
+        try:
+            self.cfg.pre_request(self, req)
+            answer, environ = wsgi.create(
+                req, conn.sock, conn.client, conn.server, self.cfg, response_class=Answer
+            )
+            environ["wsgi.multithread"] = True
+            if not self.alive or len(self.keepalived_conns) >= self.max_keepalived:
+                answer.force_close()
+            blocks = self.wsgi(environ, answer.start_response)
+            try:
+                for block in blocks:
+                    answer.write(block)
+                answer.close()
+            finally:
+                if hasattr(blocks, "close"):
+                    blocks.close()
+            return not answer.should_close()
+        except OSError:
+            raise  # the client is gone
+        except Exception:
+            if answer is None or not answer.headers_sent:
+                raise
+            self.log.exception("cannot complete an answer")
+            return False
+        finally:
+            self.cfg.post_request(self, req, environ, answer)
 
     def _others_wait(self) -> bool:
         """Whether there are more requests than threads."""
