@@ -113,8 +113,6 @@ class Amender:
         """
         for _ in range(MAX_ATTEMPTS):
             missing = self._touch_chunks(manifest)
-            if not missing and manifest.expires is None:
-                return True
             seen, _ = self._index.look(manifest.name)
             if seen is None or seen.manifest is None or not stands(seen, manifest):
                 # It was replaced or deleted, and so are its chunks; or it was renamed, and
@@ -169,7 +167,9 @@ class Amender:
             self._moves.unmark(moving)
             return None
         self._catalog.added(moved, replies)
-        self._moves.leave_origin(moved)
+        if not self._moves.leave_origin(moved):
+            self.put_back(moved, None if target is None else target.manifest)
+            return None
         self._catalog.removed(manifest)
         if target is not None and target.manifest is not None:
             self.release(target.manifest)
@@ -193,8 +193,19 @@ class Amender:
         self._owed.do(self._index.server_of(manifest.name), partial(self._release, manifest))
 
     def _release(self, manifest: Manifest) -> None:
-        self._moves.leave_origin(manifest)
-        self._backend.free(manifest.generation, manifest.layout.chunk_count)
+        if self._moves.leave_origin(manifest):
+            self._backend.free(manifest.generation, manifest.layout.chunk_count)
+
+    def put_back(self, manifest: Manifest, before: Manifest | None) -> None:
+        """Put back what `manifest` replaced; where others replaced that one since, free it."""
+        seen, _ = self._index.look(manifest.name)
+        if seen is not None and seen.manifest is not None and _is(seen.manifest, manifest):
+            if before is None:
+                self._index.remove(manifest.name, seen)
+            elif self._index.put(before, over=seen)[0]:
+                return
+        if before is not None:
+            self.release(before)
 
     def doubt(self, manifest: Manifest, over: Manifest | None = None) -> None:
         """Look later whether a manifest was put, over another one, and do then what follows."""
@@ -203,12 +214,12 @@ class Amender:
 
     def _resolve(self, manifest: Manifest, over: Manifest | None) -> None:
         seen, _ = self._index.look(manifest.name)
-        if seen is None or seen.manifest is None or not stands(seen, manifest):
-            return
-        if seen.manifest.move != manifest.move:
+        if seen is None or seen.manifest is None or not _is(seen.manifest, manifest):
             return
         self._catalog.added(seen.manifest)
-        self._moves.leave_origin(seen.manifest)
+        if not self._moves.leave_origin(seen.manifest):
+            self.put_back(seen.manifest, over)
+            return
         self.settle(seen.manifest)
         if over is not None:
             self.release(over)
@@ -224,6 +235,11 @@ class Amender:
         if entry is None:
             raise not_found(name)
         return readable(entry), entry
+
+
+def _is(seen: Manifest, manifest: Manifest) -> bool:
+    """Whether it is the same write under the same name, by the same rename."""
+    return (seen.generation, seen.move) == (manifest.generation, manifest.move)
 
 
 def _outlives(expires: int | None, other: int | None) -> bool:

@@ -175,9 +175,10 @@ class Catalog:
         [reply] = self._backend.exchange([protocol.gets(key, MAX_SEGMENT_BYTES)])
         if reply.length < journal.ROLL_BYTES:
             return
-        shorter = journal.compacted(reply.value)
-        if reply.value and len(shorter) < journal.ROLL_BYTES / 2:
-            self._backend.exchange([protocol.store("cas", key, NEVER, shorter, cas=reply.cas)])
+        replay = Replay()
+        replay.read(reply.value)
+        if journal.is_worth_compacting(replay.records, len(replay.names())):
+            self._compact(shard)
         elif segment + 1 < SEGMENTS:
             self._segments[shard] = segment + 1
 
@@ -213,7 +214,7 @@ class Catalog:
                 log.warning("shard %d of the journal is not compacted: %s", shard, error)
 
     def _compact(self, shard: int) -> None:
-        """Leave only the names that have a manifest.
+        """Leave only the names that have a manifest, each with the record of that.
 
         The manifests are looked up after the segments were read, and a name is recorded
         after its manifest was put: a name that comes meanwhile makes the `cas` fail.
@@ -222,9 +223,10 @@ class Catalog:
         replay = Replay()
         for _, reply in segments:
             replay.read(reply.value)
-        alive = {manifest.name for manifest in self._index.find_all(sorted(replay.names()))}
+        found = self._index.find_all(sorted(replay.names()))
+        standing = {manifest.name: token_of(manifest) for manifest in found}
         for key, reply in segments:
-            shorter = journal.compacted(reply.value, alive)
+            shorter = journal.compacted(reply.value, standing)
             if len(shorter) < len(reply.value):
                 exptime = NEVER if shorter else EXPIRE_AT_ONCE
                 self._backend.exchange(

@@ -11,7 +11,7 @@ Pure: bytes in, names out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from memchunk.manifest import Manifest
@@ -80,21 +80,18 @@ class Replay:
         return {name for each in alive if (name := _text(each)) is not None}
 
 
-def compacted(segment: bytes, alive: Collection[str] | None = None) -> bytes:
-    """A segment with one record for each name that it adds.
+def compacted(segment: bytes, standing: Mapping[str, str]) -> bytes:
+    """A segment with one record for each name that it adds and that has a file.
 
     Args:
         segment: what it is now.
-        alive: the names to keep; None keeps all that are not taken back in the segment.
+        standing: the token of the file under each name, looked up after `segment` was
+            read. A name keeps no other record: another segment may take that one back.
     """
-    lines = segment.split(b"\n")
-    taken_back = {line[1:] for line in lines if line[:1] == _REMOVED}
-    kept: dict[bytes, bytes] = {}
-    for line in lines:
-        if line[:1] == _ADDED and line[1:] not in taken_back:
-            kept[line[_TOKEN_CHARS + 2 :]] = line
+    replay = Replay()
+    replay.read(segment)
     return b"".join(
-        b"\n" + line for name, line in kept.items() if alive is None or _text(name) in alive
+        added(name, standing[name]) for name in sorted(replay.names()) if name in standing
     )
 
 

@@ -71,27 +71,39 @@ class Moves:
             lambda entry: self._index.put(_unmarked(moving), over=entry)[0],
         )
 
-    def leave_origin(self, manifest: Manifest) -> None:
-        """See that nothing is left under the name that a file had before."""
-        if manifest.moved_from is not None:
-            origin = manifest.moved_from
-            self._while_marked(
-                origin, manifest.move, lambda entry: self._index.remove(origin, entry)
-            )
+    def leave_origin(self, manifest: Manifest) -> bool:
+        """See that nothing is left under the name that a file had before.
 
-    def _while_marked(self, name: str, move: str | None, act: Callable[[Entry], bool]) -> None:
-        """Do `act` on what stands under `name`, if it is what the rename `move` has marked."""
+        False where the rename came so late that others had taken it back: the file has
+        stayed under that name, too.
+        """
+        if manifest.moved_from is None:
+            return True
+        origin = manifest.moved_from
+        return self._while_marked(
+            origin, manifest.move, lambda entry: self._index.remove(origin, entry)
+        )
+
+    def _while_marked(self, name: str, move: str | None, act: Callable[[Entry], bool]) -> bool:
+        """Do `act` on what stands under `name`, if it is what the rename `move` has marked.
+
+        Returns False where that mark was taken back.
+        """
         for _ in range(MAX_ATTEMPTS):
             entry, _ = self._index.look(name)
-            if entry is None or entry.manifest is None or entry.manifest.moving_to is None:
-                return
-            if entry.manifest.move != move or act(entry):
-                return
+            if entry is None or entry.manifest is None or entry.manifest.move != move:
+                return True
+            if entry.manifest.moving_to is None:
+                return False
+            if act(entry):
+                return True
         raise too_busy(name)
 
 
 def _unmarked(moving: Manifest) -> Manifest:
-    return changed_copy(moving, move=None, moving_to=None, moving_since=0)
+    # `move` stays. Who marked it may come late, and sees by it that the file has stayed here;
+    # and the journal must not hear of a token again that it was told is gone.
+    return changed_copy(moving, moving_to=None, moving_since=0)
 
 
 def _moving(name: str) -> ChangedError:

@@ -245,20 +245,11 @@ class Writer:
             self._amender.doubt(manifest, before)
             raise
         if not intact:
-            self._undo(manifest, commit.over)
+            self._amender.put_back(manifest, before)
+            self._backend.free(manifest.generation, manifest.layout.chunk_count)
             raise self._crowded_out(manifest.name)
         if before is not None:
             self._amender.release(before)
-
-    def _undo(self, manifest: Manifest, before: Entry | None) -> None:
-        """Put back what stood under the name before `manifest`, whose chunks are gone."""
-        seen, _ = self._index.look(manifest.name)
-        if seen is not None and stands(seen, manifest):
-            if before is None or before.manifest is None:
-                self._index.remove(manifest.name, seen)
-            else:
-                self._index.put(before.manifest, over=seen)
-        self._backend.free(manifest.generation, manifest.layout.chunk_count)
 
     def _crowded_out(self, name: str) -> StorageFullError:
         return StorageFullError(

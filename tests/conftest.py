@@ -11,10 +11,9 @@ from hypothesis import settings
 
 import memchunk
 from memchunk import Store
-from tests.items import Items, clear
+from tests.items import Items
 from tests.servers import LocalMemcached, shared_server
 
-ADDRESS = pytest.StashKey[str]()
 ORIGIN = pytest.StashKey[str]()
 MUCH_BYTES = 2 * 1024 * 1024
 
@@ -28,16 +27,7 @@ def memcached_address(pytestconfig: pytest.Config) -> Iterator[str]:
     """The server that all tests share, of 1024 MiB; each test in a `namespace` of its own."""
     with shared_server() as (address, origin):
         pytestconfig.stash[ORIGIN] = f"{origin} at {address}"
-        pytestconfig.stash[ADDRESS] = address
         yield address
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _room(pytestconfig: pytest.Config) -> Iterator[None]:
-    """Delete what the tests of a module leave: a server that is full evicts."""
-    yield
-    if ADDRESS in pytestconfig.stash:
-        clear(pytestconfig.stash[ADDRESS], "(t|http)[0-9a-f]{12}")
 
 
 @pytest.fixture

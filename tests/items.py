@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import time
-from contextlib import closing
 from typing import Any
 from urllib.parse import unquote
 
@@ -82,13 +80,6 @@ class Items:
     def overwrite(self, name: str, index: int, value: bytes) -> None:
         """Put other bytes in the place of a chunk."""
         assert self.client.set(self.chunk_key(name, index), value)
-
-
-def clear(address: str, pattern: str) -> None:
-    """Delete all items whose namespaces match, so that the server does not fill up."""
-    keys = [unquote(line[4 : line.index(" ")]) for line in metadump(address)]
-    with closing(Client(address, timeout=10)) as client:
-        client.delete_many([key for key in keys if re.fullmatch(pattern, key.partition(":")[0])])
 
 
 def metadump(address: str) -> list[str]:

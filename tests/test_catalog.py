@@ -12,7 +12,15 @@ from functools import partial
 import pytest
 
 import memchunk
-from memchunk import InvalidNameError, StorageFullError, Store, UnavailableError, journal, names
+from memchunk import (
+    ChangedError,
+    InvalidNameError,
+    StorageFullError,
+    Store,
+    UnavailableError,
+    journal,
+    names,
+)
 from memchunk.protocol import Command, Reply
 from tests.items import Items
 from tests.relay import Relay
@@ -254,6 +262,27 @@ def test_a_write_while_others_compact_is_not_lost(memcached_address: str, namesp
         outcomes = together(*(partial(write, number) for number in range(4)), compact)
         assert outcomes == [None] * 5
         assert listed(store) == sorted(shared)
+
+
+def test_a_name_stays_listed_where_its_rename_is_taken_back(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other, taken = same_shard(3)
+    store.put(first, b"")
+    store.rename(first, other)
+    store.rename(other, first)
+    store.put(taken, b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(store._amender, "_target", lambda new, replace: None)
+        patch.setattr("memchunk.amend.MAX_ATTEMPTS", 1)
+        with pytest.raises(ChangedError):
+            store.rename(first, taken)
+    store.touch(first, ttl=None)
+    store._catalog._compact(0)
+    # that it was gone for a while may be said late, or by another segment
+    gone = journal.removed(first, items.manifest(first)["generation"][:8])
+    assert items.client.append(names.journal_key(items.namespace, 0, 0), gone)
+    assert listed(store) == sorted([first, taken])
 
 
 WRITER = """

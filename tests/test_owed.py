@@ -134,3 +134,20 @@ def test_a_lifetime_that_is_set_late_does_not_shorten_what_another_has_set_since
     store.touch("f", ttl=5)
     assert short_lived(items) == set()
     assert store.get("g") == FILE
+
+
+def test_chunks_that_were_to_stay_expire_where_another_has_said_so_since(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("f", FILE, ttl=2000)
+    settle = store._amender.settle
+
+    def after_others(manifest: Manifest) -> bool:
+        monkeypatch.undo()
+        store.touch("f", ttl=1000)
+        return settle(manifest)
+
+    monkeypatch.setattr(store._amender, "settle", after_others)
+    store.touch("f", ttl=None)
+    assert short_lived(items) == set()
+    assert [key for key, expires in items.all().items() if expires == -1] == []

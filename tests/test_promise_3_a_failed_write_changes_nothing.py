@@ -7,7 +7,7 @@ import io
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from memchunk import (
 )
 from memchunk.expiry import DRAFT_SECONDS
 from memchunk.layout import CHUNK_BYTES, MAX_FILE_BYTES
+from memchunk.protocol import Command, Reply
 from tests.items import Items
 from tests.relay import Relay
 from tests.servers import LocalMemcached
@@ -98,6 +99,31 @@ def test_a_progress_callback_that_raises(store: Store, items: Items) -> None:
         with pytest.raises(BadSourceError):
             store.put("f", source, progress=progress)
     assert items.all() == {}
+
+
+def test_where_no_connection_lasts_nothing_is_written_over(store: Store, items: Items) -> None:
+    """Such as behind a proxy that ends each connection after its reply."""
+    exchange = store._backend.exchange
+
+    def exchange_once(commands: Sequence[Command]) -> list[Reply]:
+        replies = exchange(commands)
+        store.close()
+        return replies
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store._backend, "exchange", exchange_once)
+        store.put("f", OLD)
+        before = items.all()
+        for change in (
+            lambda: store.put("f", b"new", replace=True),
+            lambda: store.rename("f", "g"),
+            lambda: store.touch("f", ttl=None),
+            lambda: store.delete("f"),
+        ):
+            with pytest.raises(ChangedError, match="the connection was lost as often"):
+                change()
+        assert store.get("f") == OLD
+    assert items.all() == before
 
 
 @pytest.mark.parametrize("write", ["put", "update", "delete"])

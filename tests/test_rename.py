@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
 
 import memchunk
 from memchunk import AlreadyExistsError, ChangedError, NotFoundError, Store, UnavailableError
 from memchunk.layout import CHUNK_BYTES
+from memchunk.manifest import Manifest
+from memchunk.record import seal
 from tests.items import Items
 from tests.relay import Relay
 from tests.together import together
@@ -173,6 +176,65 @@ def test_nor_does_an_upload(
         hasty.uploads.put_part(upload.id, 0, b"new")
         with pytest.raises((ChangedError, UnavailableError)):
             hasty.uploads.finish(upload.id)
+
+
+@pytest.mark.parametrize("target", [None, b"in the way"])
+@pytest.mark.parametrize("is_heard", [True, False], ids=["", "its answer lost"])
+def test_a_rename_that_only_seemed_dead_does_not_leave_the_file_under_two_names(
+    store: Store,
+    items: Items,
+    monkeypatch: pytest.MonkeyPatch,
+    target: bytes | None,
+    is_heard: bool,
+) -> None:
+    """It is held up before its last step for so long that others take it back."""
+    store.put("f", CONTENT)
+    if target is not None:
+        store.put("g", target)
+    put = store._index.put
+
+    def late(manifest: Manifest, **more: Any) -> Any:
+        if manifest.name == "g":
+            monkeypatch.setattr(store._index, "put", put)
+            with monkeypatch.context() as patch:
+                patch.setattr("memchunk.moves.MOVE_SECONDS", 0)
+                store.touch("f", ttl=60)
+            if not is_heard:
+                put(manifest, **more)
+                raise UnavailableError("it does not answer", server="memcached")
+        return put(manifest, **more)
+
+    monkeypatch.setattr(store._index, "put", late)
+    if is_heard:
+        store.rename("f", "g", replace=True)
+        assert "f" not in store
+    else:
+        with pytest.raises(UnavailableError):
+            store.rename("f", "g", replace=True)
+        store.put("h", b"")  # what is owed is done before the next write
+        store.delete("h")
+        assert store.get("f") == CONTENT
+        if target is not None:
+            assert store.get("g") == target
+            store.delete("g")
+        store.rename("f", "g")
+    assert store.get("g") == CONTENT
+    store.delete("g")
+    assert items.all() == {}
+
+
+def test_the_chunks_stay_for_the_name_that_a_late_rename_was_taken_back_to(
+    store: Store, items: Items
+) -> None:
+    """Such a one that has died meanwhile: whoever deletes the new name leaves the chunks."""
+    store.put("f", CONTENT)
+    record = items.manifest("f") | {"move": "0" * 32}
+    del record["crc32"]
+    items.client.set(items.manifest_key("f"), seal(record))
+    items.client.set(items.manifest_key("g"), seal(record | {"name": "g", "moved_from": "f"}))
+    assert store.get("g") == CONTENT
+    store.delete("g")
+    assert store.get("f") == CONTENT
 
 
 NAMES = ["a", "b", "c"]

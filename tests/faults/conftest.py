@@ -12,7 +12,7 @@ import pytest
 
 from tests.http.serving import Server
 
-LONG = 6  # times as much as in CI
+LONG = 10  # times as much as in CI
 
 
 @pytest.fixture(scope="session")

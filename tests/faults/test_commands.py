@@ -140,7 +140,7 @@ def test_no_user_text_in_a_command(recorder: Recorder, torture: int) -> None:
             with suppress(MemchunkError, ValueError, TypeError):
                 verb()
 
-        @settings(max_examples=300 * torture, deadline=None)
+        @settings(max_examples=100 * torture, deadline=None)
         @given(TEXT, TEXT, TEXT, TEXT, TTL)
         def use(name: str, other: str, content_type: str, upload_id: str, ttl: int | None) -> None:
             value = f"{other}\r\n{content_type}".encode("utf-8", "surrogatepass")

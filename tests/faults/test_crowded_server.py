@@ -30,7 +30,7 @@ def test_500_connections_at_once(
     content = contents("crowd", 10_000)
     with server.client() as http:
         http.put("/files/a", content=content).raise_for_status()
-    for _ in range(5 * torture):
+    for _ in range(2 * torture):
         connections = [server.connect() for _ in range(CONNECTIONS)]
         for connection in connections:
             connection.sendall(request("GET", "/files/a"))

@@ -18,7 +18,7 @@ from tests.http.serving import Server
 from tests.servers import LocalMemcached
 
 WRITERS = 8
-ROUNDS = 12
+ROUNDS = 5
 SIZES = [10, 60_000, 70_000, 600_000]
 
 

@@ -343,7 +343,7 @@ def test_every_verb_as_the_model_says(
     run_state_machine_as_test(
         type("Model", (Model,), {"address": address}),
         settings=settings(
-            max_examples=60 * torture,
+            max_examples=30 * torture,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

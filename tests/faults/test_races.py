@@ -15,7 +15,7 @@ from tests.items import Items
 from tests.servers import LocalMemcached
 
 NAMES = ("a", "b", "c", "d")
-ROUNDS = 20
+ROUNDS = 12
 OUTCOMES = {"ok", "not_found", "already_exists", "changed"}
 
 

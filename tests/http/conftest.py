@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import httpx
 import pytest
 
 from tests.http.serving import Server
+from tests.items import Items
 
 NAMESPACE = "http" + secrets.token_hex(6)
 
@@ -19,6 +21,14 @@ def server(memcached_address: str) -> Iterator[Server]:
     running = Server(SERVERS=memcached_address, NAMESPACE=NAMESPACE, WORKERS="2", BODY_TIMEOUT="1")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room(memcached_address: str) -> Iterator[None]:
+    """Delete what the tests of a module leave there: a full server evicts."""
+    yield
+    with closing(Items(memcached_address, NAMESPACE)) as items:
+        items.delete_all()
 
 
 @pytest.fixture
