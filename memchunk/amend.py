@@ -80,7 +80,8 @@ class Amender:
             if changes.ttl is not KEEP and _outlives(amended.expires, manifest.expires):
                 missing = self._touch_chunks(amended)
             else:
-                missing = [] if to is None else self._reader.missing(manifest)
+                # a rename may carry the file past a sweep
+                missing = [] if to is None else self._touch_chunks(manifest)
             if missing:
                 self._reader.successor(manifest, missing)  # raises, unless it was replaced
                 continue
@@ -203,6 +204,7 @@ class Amender:
             if before is None:
                 self._index.remove(manifest.name, seen)
             elif self._index.put(before, over=seen)[0]:
+                self.settle(before)
                 return
         if before is not None:
             self.release(before)

@@ -118,7 +118,7 @@ class Catalog:
         known = {name for replay in self._replay() for name in replay.names()}
         found = 0
         for server in self._backend.servers.values():
-            keys = server.keys(manifest_prefix(self._backend.namespace))
+            keys = [key for key, _ in server.items(manifest_prefix(self._backend.namespace))]
             for start in range(0, len(keys), MANIFESTS_AT_ONCE):
                 records: dict[int, list[bytes]] = {}
                 for manifest in self._index.load(keys[start : start + MANIFESTS_AT_ONCE]):

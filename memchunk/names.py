@@ -79,7 +79,18 @@ def manifest_key(namespace: str, name: str) -> str:
 
 def chunk_key(namespace: str, generation: str, index: int) -> str:
     """The key of chunk `index` (from 0) of a generation (32 hex digits)."""
-    return f"{namespace}:c{{{generation}}}|#|{index}"
+    return f"{chunk_prefix(namespace)}{{{generation}}}|#|{index}"
+
+
+def chunk_prefix(namespace: str) -> str:
+    """What the keys of all chunks begin with."""
+    return f"{namespace}:c"
+
+
+def generation_of(key: str) -> tuple[str, int]:
+    """The generation and the index in the key of a chunk."""
+    generation, _, index = key.partition("{")[2].partition("}|#|")
+    return generation, int(index)
 
 
 def journal_key(namespace: str, shard: int, segment: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -156,15 +157,17 @@ class Server:
             )
         return [i for i, reply in enumerate(replies) if reply.word == "STORED"]
 
-    def keys(self, prefix: str) -> list[str]:
+    def items(self, prefix: str) -> list[tuple[str, float]]:
         """The keys of its items that begin with `prefix` (letters, digits and `:._-` only).
 
+        With each, when it expires, in seconds since 1970; `math.inf` for never.
         Raises `UnavailableError`, also where it does not tell, as a proxy does not.
         """
         wanted = b"key=" + quote(prefix).encode()
         with self.connection() as connection:
             found = [line for line in connection.dump() if line.startswith(wanted)]
-        return [unquote(line[4 : line.index(b" ")].decode()) for line in found]
+        items = (line.decode().split(" ", 2) for line in found)
+        return [(unquote(key[4:]), _expires(exp)) for key, exp, _ in items]
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -174,6 +177,12 @@ class Server:
                 idle.pop().close()
             except IndexError:
                 return
+
+
+def _expires(field: str) -> float:
+    """What `exp=` says of an item (`lru_crawler metadump` in protocol.txt)."""
+    seconds = int(field.removeprefix("exp="))
+    return math.inf if seconds == -1 else seconds
 
 
 class _State:

@@ -27,6 +27,7 @@ from memchunk.opened import StoredFile
 from memchunk.protocol import Buffer
 from memchunk.reader import Reader
 from memchunk.sources import Source, open_source
+from memchunk.sweep import sweep
 from memchunk.uploads import Uploads
 from memchunk.writer import CHUNKS_IN_FLIGHT, Writer
 
@@ -251,6 +252,17 @@ class Store:
         `StorageFullError` where memcached has no room for the journal.
         """
         return self._catalog.reindex()
+
+    def sweep(self) -> int:
+        """Let chunks that no file needs expire within the hour; of how many writes they were.
+
+        Such as a program leaves behind that is killed while it replaces or deletes a file. Safe
+        at any time, beside whatever others do. Every item of every server is looked at
+        (`lru_crawler metadump`), and every manifest is read, if there is something to be swept
+        several times. Raises `UnavailableError`, also where that is not to be had, as through a
+        proxy, and `CorruptError` where a manifest was written by a later version of memchunk.
+        """
+        return sweep(self._backend, self._amender)
 
     @property
     def uploads(self) -> Uploads:

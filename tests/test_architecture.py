@@ -56,6 +56,7 @@ LAYERS = {
     "moves": 8,
     "opened": 8,
     "amend": 9,
+    "sweep": 10,
     "writer": 9,
     "appender": 8,
     "assembly": 10,

@@ -239,7 +239,7 @@ def test_whatever_is_asked_first_closes_the_breaker(start_memcached: Start, verb
         server.start()
         time.sleep(PAUSE_SECONDS)
         if verb == "reindex":
-            next(iter(store._backend.servers.values())).keys("mc1")
+            next(iter(store._backend.servers.values())).items("mc1")
         store.put("f", b"x" * 600_000)  # asks for the server's settings, then goes on
 
 

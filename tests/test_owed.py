@@ -73,7 +73,7 @@ def test_a_file_is_freed_although_nobody_saw_that_it_was_replaced(
 def test_the_same_for_a_rename_and_its_old_name_goes(store: Store, items: Items) -> None:
     store.put("f", b"new")
     store.put("g", FILE)
-    with silence_from(store, 4), pytest.raises(UnavailableError):
+    with silence_from(store, 5), pytest.raises(UnavailableError):
         store.rename("f", "g", replace=True)
     assert forever(items) == 1
     store.put("h", b"")

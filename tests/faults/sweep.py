@@ -8,10 +8,12 @@ import re
 import time
 from collections import defaultdict
 
+from memchunk.expiry import DRAFT_SECONDS
 from tests.items import Items
 
 _CHUNK = re.compile(r":c\{([0-9a-f]+)\}")
 NEVER = -1
+GRACE_SECONDS = DRAFT_SECONDS + 1  # memcached's clock ticks once a second
 
 
 def orphans(items: Items) -> dict[str, float]:

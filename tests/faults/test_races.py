@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
+import memchunk
 from tests.faults.crowd import Crowd, Terms, last_look
-from tests.faults.history import objections
+from tests.faults.history import Call, objections
 from tests.faults.sweep import orphans, short_lived
 from tests.items import Items
 from tests.servers import LocalMemcached
 
 NAMES = ("a", "b", "c", "d")
 ROUNDS = 12
+SECONDS = 0.5
 OUTCOMES = {"ok", "not_found", "already_exists", "changed"}
 
 
@@ -29,8 +33,8 @@ def test_what_clients_saw_at_once_can_have_been(
     with Crowd() as crowd:
         for turn in range(ROUNDS * torture):
             namespace = "r" + secrets.token_hex(6)
-            terms = Terms(memcached.address, namespace, NAMES, seconds=0.5, seed=turn)
-            history, _ = crowd.run(terms)
+            terms = Terms(memcached.address, namespace, NAMES, seconds=SECONDS, seed=turn)
+            history, _ = crowd.run(terms, partial(sweep, terms))
             history += last_look(memcached.address, namespace, NAMES)
             assert {call.outcome for call in history} <= OUTCOMES
             assert objections(history, NAMES) == []
@@ -42,3 +46,12 @@ def test_what_clients_saw_at_once_can_have_been(
     print(*(f"{verb} {outcome}: {count}" for (verb, outcome), count in sorted(seen.items())))
     for verb in ("put", "create", "match", "read", "delete", "rename", "replace", "list"):
         assert seen[verb, "ok"], f"no {verb} has ever succeeded"
+
+
+def sweep(terms: Terms) -> list[Call]:
+    """Sweep as often as it goes: no file is overlooked, however often it is renamed meanwhile."""
+    until = time.monotonic() + terms.seconds
+    with memchunk.connect(terms.address, namespace=terms.namespace) as store:
+        while time.monotonic() < until:
+            store.sweep()
+    return []

@@ -13,10 +13,10 @@ from dataclasses import replace
 import pytest
 
 import memchunk
-from memchunk.expiry import DRAFT_SECONDS
+from memchunk import Store
 from tests.faults.crowd import TYPED, Crowd, Terms, last_look
 from tests.faults.history import UNKNOWN_OUTCOMES, Call, objections
-from tests.faults.sweep import orphans
+from tests.faults.sweep import GRACE_SECONDS, orphans
 from tests.items import Items
 from tests.servers import LocalMemcached
 
@@ -75,8 +75,8 @@ def test_whatever_happens(
             history, wipes = crowd.run(terms, lambda: strike(fault, memcached, crowd))
             seen.update(call.outcome for call in history)
             check_calls(history)
-            check_what_is_left(history, Items(memcached.address, terms.namespace), seen)
             with memchunk.connect(memcached.address, namespace=terms.namespace) as store:
+                check_what_is_left(history, Items(memcached.address, terms.namespace), store, seen)
                 store.reindex()
             # who is cut off between a commit and its record leaves a file that is not listed
             history = [replace(c, verb="find") if c.verb == "list" else c for c in history]
@@ -101,20 +101,22 @@ def check_calls(history: Sequence[Call]) -> None:
     assert slowest.end - slowest.start < DEADLINE_SECONDS + BUSY_SECONDS, slowest
 
 
-def check_what_is_left(history: Sequence[Call], items: Items, seen: Counter[str]) -> None:
+def check_what_is_left(
+    history: Sequence[Call], items: Items, store: Store, seen: Counter[str]
+) -> None:
     """Chunks without a manifest are drafts, and expire as such.
 
     But a change whose answer nobody waited for may have taken a manifest away and not
-    its chunks: one file for each such change, at most.
+    its chunks: one file for each such change, at most, until it is swept.
     """
     left = orphans(items)
-    items.close()
-    expiring = {seconds for seconds in left.values() if seconds < math.inf}
-    assert max(expiring, default=0) <= DRAFT_SECONDS
-    for_good = len(left) - len(expiring)
+    for_good = [generation for generation, seconds in left.items() if seconds == math.inf]
     unknown = [
         c for c in history if c.outcome in UNKNOWN_OUTCOMES and c.verb not in ("read", "list")
     ]
-    assert for_good <= len(unknown)
-    seen["drafts left"] += len(expiring)
-    seen["files left for good"] += for_good
+    assert len(for_good) <= len(unknown)
+    store.sweep()
+    assert max(orphans(items).values(), default=0) <= GRACE_SECONDS
+    items.close()
+    seen["drafts left"] += len(left) - len(for_good)
+    seen["files swept"] += len(for_good)
