@@ -1,184 +1,205 @@
 """An upload whose bytes come in order, cut anywhere: where they end, and going on from there.
 
 Full parts are parts like any other. What there is of the next one is its tail, an item
-that is written when an append ends, however it ends. Tails are rewritten, so only one
-may append at a time: whoever does holds a lock, an item with a short lifetime.
+that is written when an append ends, however it ends. Of an append that is to be kept
+whole or not at all, the first part is stored last: until then the upload ends before it.
+
+One at a time appends, and holds a lock meanwhile. Who was silent for long may have lost
+it without knowing. So a part is only ever added, never overwritten, and a tail takes the
+place of none but the one that was found.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
 import struct
-import time
 from collections.abc import Callable
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Any
 
 from memchunk import protocol
 from memchunk.backend import Backend
 from memchunk.checksum import crc32
 from memchunk.errors import LockedError, MemchunkError, TooLargeError, WrongOffsetError
+from memchunk.lock import Lock
 from memchunk.names import lock_key
 from memchunk.parts import Parts
-from memchunk.plan import Upload
+from memchunk.plan import Landing, Upload
 
 log = logging.getLogger("memchunk")
 
-LOCK_SECONDS = 20  # whoever gives no sign for so long has lost the lock
-RENEW_SECONDS = 5
-
 _TAIL = struct.Struct(">II")  # the index of the part that it begins, the crc32 of its bytes
 
-Store = Callable[[int, memoryview], None]
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where the bytes of an upload end.
+
+    Attributes:
+        missing: the indices of the parts that are not there, ascending.
+        tail: what there is of the first of them.
+        cas: the unique number of the item for tails, empty where there is none.
+    """
+
+    missing: list[int]
+    tail: bytes
+    cas: bytes
 
 
 class Appender:
-    """Appends to one upload."""
+    """Appends to one upload. `put_part` is that of `Uploads`."""
 
-    def __init__(self, backend: Backend, upload: Upload, parts: Parts) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        upload: Upload,
+        parts: Parts,
+        put_part: Callable[[str, int, memoryview], Landing],
+    ) -> None:
         self._backend = backend
         self._upload = upload
         self._parts = parts
+        self._put_part = put_part
+        key = lock_key(backend.namespace, upload.generation)
+        self._lock = Lock(backend, key, what=f"appends to upload {upload.id!r}", name=upload.name)
 
     def offset(self) -> int:
         """How many bytes are there without a gap."""
-        index, tail = self._end()
-        return self._offset(index, len(tail))
+        end = self._end()
+        return self._offset(self._first(end), len(end.tail))
 
-    def append(self, offset: int, source: Any, store: Store, *, whole: bool) -> int:
-        """Hand what `source` gives to `store`, part by part: see `Uploads.append`."""
-        with Lock(self._backend, self._upload) as lock:
-            first, tail = self._end()
-            here = self._offset(first, len(tail))
+    def append(self, offset: int, source: Any, *, whole: bool) -> int:
+        """Store what `source` gives: see `Uploads.append`."""
+        with self._lock:
+            end = self._end()
+            first, filled = self._first(end), len(end.tail)
+            here = self._offset(first, filled)
             if offset != here:
                 raise WrongOffsetError(
                     f"the upload has {here} bytes; go on from there, not from {offset}",
                     name=self._upload.name,
                     offset=here,
                 )
-            buffer = memoryview(bytearray(min(self._upload.part_size, self._upload.size)))
-            buffer[: len(tail)] = tail
-            index, filled = first, len(tail)
+            self._discard_beyond(end)
+            buffer = self._buffer()
+            buffer[:filled] = end.tail
+            index, held_back = first, None
             try:
                 while index < self._upload.part_count:
                     count = source.readinto(buffer[filled : self._upload.length(index)])
                     if not count:
                         break
-                    lock.renew()
+                    self._hold(end)
                     filled += count
-                    if filled == self._upload.length(index):
-                        store(index, buffer[:filled])
-                        index, filled = index + 1, 0
+                    if filled < self._upload.length(index):
+                        continue
+                    if whole and index == first:
+                        held_back, buffer = buffer[:filled], self._buffer()
+                    else:
+                        self._store(index, buffer[:filled], end)
+                    index, filled = index + 1, 0
                 else:
                     if source.readinto(memoryview(bytearray(1))):
                         raise TooLargeError(
                             f"more came than the {self._upload.size} bytes that were announced"
                         )
+                if held_back is not None:
+                    self._store(first, held_back, end)
+            except LockedError:
+                raise  # what is there now is somebody else's
             except BaseException as error:
                 if whole or isinstance(error, TooLargeError):
-                    self._take_back(range(first, index))
+                    self._take_back(range(first, index), end)
                 else:
-                    self._keep_what_came(index, buffer[:filled])
+                    self._keep_what_came(index, buffer[:filled], end)
                 raise
-            self._write_tail(index, buffer[:filled])
+            self._write_tail(index, buffer[:filled], end)
             return self._offset(index, filled)
+
+    def _end(self) -> End:
+        missing = self._parts.missing()
+        question = protocol.gets(self._parts.tail_key, _TAIL.size + self._upload.part_size)
+        [reply] = self._backend.exchange([question])
+        # Plain bytes: the number is good for as long as the parts are there, and they do not
+        # outlive the memcached that it is of either.
+        cas = bytes(reply.cas)
+        if not missing or len(reply.value) < _TAIL.size:
+            return End(missing, b"", cas)
+        index, crc = _TAIL.unpack_from(reply.value)
+        tail = reply.value[_TAIL.size :]
+        is_right = index == missing[0] and crc32(tail) == crc
+        return End(missing, tail if is_right else b"", cas)
+
+    def _first(self, end: End) -> int:
+        """The part that is next; the number of parts where none is missing."""
+        return end.missing[0] if end.missing else self._upload.part_count
 
     def _offset(self, index: int, filled: int) -> int:
         """The offset of byte `filled` of part `index`; that of the end for the part after all."""
         return min(index * self._upload.part_size, self._upload.size) + filled
 
-    def _end(self) -> tuple[int, bytes]:
-        """The first part that is missing, and what there is of it."""
-        missing = self._parts.missing()
-        if not missing:
-            return self._upload.part_count, b""
-        question = protocol.gets(self._parts.tail_key, _TAIL.size + self._upload.part_size)
-        [reply] = self._backend.exchange([question])
-        if len(reply.value) < _TAIL.size:
-            return missing[0], b""
-        index, crc = _TAIL.unpack_from(reply.value)
-        tail = reply.value[_TAIL.size :]
-        is_right = index == missing[0] and crc32(tail) == crc
-        return missing[0], tail if is_right else b""
+    def _buffer(self) -> memoryview:
+        return memoryview(bytearray(min(self._upload.part_size, self._upload.size)))
 
-    def _write_tail(self, index: int, tail: memoryview) -> None:
-        """Keep what there is of part `index`. Raises `StorageFullError`, `UnavailableError`."""
+    def _discard_beyond(self, end: End) -> None:
+        """Free parts of a time when those before them were there, and of an append that died."""
+        rest = range(self._first(end), self._upload.part_count)
+        for index in set(rest) - set(end.missing):
+            self._parts.discard(index)
+        end.missing[:] = rest
+
+    def _hold(self, end: End) -> None:
+        """Go on. Raises `LockedError` where somebody else appended since `end` was so."""
+        if self._lock.renew():
+            return
+        self._lock.take()
+        now = self._end()
+        if (now.missing, now.cas) != (end.missing, end.cas):
+            raise self._lock.lost()
+
+    def _store(self, index: int, data: memoryview, end: End) -> None:
+        """Store a part. Raises `LockedError` where somebody else does, or may have."""
+        if not self._put_part(self._upload.id, index, data).stored:
+            raise self._lock.lost()
+        if not self._lock.is_sure() and not self._lock.renew():
+            self._parts.discard(index)
+            raise self._lock.lost()
+        end.missing.remove(index)
+
+    def _write_tail(self, index: int, tail: memoryview, end: End) -> None:
+        """Keep what there is of part `index`, in the place of the tail that was found.
+
+        Raises `LockedError`, `StorageFullError`, `UnavailableError`.
+        """
         if not tail:
             return
+        self._hold(end)
         command = protocol.store(
-            "set",
+            "cas" if end.cas else "add",
             self._parts.tail_key,
             self._upload.part_lifetime,
             _TAIL.pack(index, crc32(tail)),
             tail,
+            cas=end.cas,
         )
         [reply] = self._backend.exchange([command])
-        self._backend.insist(command, reply)
+        if self._backend.insist(command, reply).word != "STORED":
+            raise self._lock.lost()
 
-    def _keep_what_came(self, index: int, tail: memoryview) -> None:
+    def _keep_what_came(self, index: int, tail: memoryview, end: End) -> None:
         """The same where something else is raised already: the client asks for the offset."""
         try:
-            self._write_tail(index, tail)
+            self._write_tail(index, tail, end)
         except MemchunkError as error:
             log.warning(
                 "%d bytes of upload %s have to be sent again: %s", len(tail), self._upload.id, error
             )
 
-    def _take_back(self, indices: range) -> None:
-        for index in indices:
-            self._parts.discard(index)
-
-
-class Lock:
-    """Lets one at a time append to an upload. A context manager; raises `LockedError`."""
-
-    def __init__(self, backend: Backend, upload: Upload) -> None:
-        self._backend = backend
-        self._upload = upload
-        self._key = lock_key(backend.namespace, upload.generation)
-        self._token = secrets.token_bytes(16)
-        self._renewed = 0.0
-
-    def __enter__(self) -> Lock:
-        command = protocol.store("add", self._key, LOCK_SECONDS, self._token)
-        [reply] = self._backend.exchange([command])
-        if self._backend.insist(command, reply).word != "STORED":
-            raise self._locked()
-        self._renewed = time.monotonic()
-        return self
-
-    def renew(self) -> None:
-        """Hold it for longer. Raises `LockedError` where it was lost meanwhile."""
-        if time.monotonic() - self._renewed < RENEW_SECONDS:
-            return
-        cas = self._cas()
-        command = protocol.store("cas", self._key, LOCK_SECONDS, self._token, cas=cas or b"0")
-        [reply] = self._backend.exchange([command])
-        if cas is None or reply.word != "STORED":
-            raise self._locked()
-        self._renewed = time.monotonic()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _take_back(self, indices: range, end: End) -> None:
+        """Free what was stored, where something else is raised already."""
         try:
-            cas = self._cas()
-            if cas is not None:
-                self._backend.remove(self._key, cas)
-        except MemchunkError as problem:
-            log.warning("upload %s stays locked for a while: %s", self._upload.id, problem)
-
-    def _cas(self) -> bytes | None:
-        """The cas unique number of the lock, where it is still ours."""
-        [reply] = self._backend.exchange([protocol.gets(self._key, len(self._token))])
-        return reply.cas if reply.value == self._token else None
-
-    def _locked(self) -> LockedError:
-        return LockedError(
-            f"somebody else appends to upload {self._upload.id!r}; try again in a moment",
-            name=self._upload.name,
-        )
+            self._hold(end)
+            for index in indices:
+                self._parts.discard(index)
+        except MemchunkError as error:
+            log.warning("parts of upload %s stay: %s", self._upload.id, error)

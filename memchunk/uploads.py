@@ -196,12 +196,13 @@ class Uploads:
         if upload.finished:
             return upload.size
         self._backend.exchange([self._registry.renewal(upload)])
-        return Appender(self._backend, upload, Parts(self._backend, upload)).offset()
+        return self._appender(upload).offset()
 
     def append(self, upload_id: str, offset: int, source: Any, *, whole: bool = False) -> int:
         """Store bytes from `offset` on, which is where those that are there end.
 
-        What came before `source` raised is kept: see `offset`.
+        What came before `source` raised is kept: see `offset`. To try renews the lifetime of
+        the upload.
 
         Args:
             upload_id: the upload.
@@ -214,7 +215,8 @@ class Uploads:
         Raises:
             NotFoundError: there is no such upload.
             AlreadyExistsError: it is finished.
-            LockedError: somebody else appends to it.
+            LockedError: somebody else appends to it, or may have while `source` gave nothing
+                for seconds; what they have stored stays.
             WrongOffsetError: it does not have `offset` bytes.
             TooLargeError: there are more bytes than it has room for; none of them is kept.
             StorageFullError: memcached refused a part; what came before it is kept.
@@ -223,14 +225,11 @@ class Uploads:
         _, upload = self._registry.find(upload_id)
         if upload.finished:
             raise is_finished(upload)
-        parts = Parts(self._backend, upload)
+        self._backend.exchange([self._registry.renewal(upload)])
+        return self._appender(upload).append(offset, source, whole=whole)
 
-        def store(index: int, data: memoryview) -> None:
-            while not self.put_part(upload_id, index, data).stored:
-                parts.discard(index)  # of a time when the parts before it were there
-
-        appender = Appender(self._backend, upload, parts)
-        return appender.append(offset, source, store, whole=whole)
+    def _appender(self, upload: Upload) -> Appender:
+        return Appender(self._backend, upload, Parts(self._backend, upload), self.put_part)
 
     def finish(self, upload_id: str) -> FileInfo:
         """Make the file, once all parts are there, and free them. Again, it tells the same.

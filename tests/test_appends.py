@@ -21,9 +21,11 @@ from memchunk import (
     TooLargeError,
     UnavailableError,
     WrongOffsetError,
-    appender,
+    lock,
     names,
 )
+from memchunk.plan import Landing
+from memchunk.uploads import Uploads
 from tests.items import Items
 from tests.servers import LocalMemcached
 from tests.together import together
@@ -143,40 +145,183 @@ def test_one_at_a_time(store: Store) -> None:
     assert store.get("f") == CONTENT
 
 
-def test_a_lock_that_was_lost_is_noticed(
-    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+class Interrupted(io.BytesIO):
+    """A source that gives its bytes, and does something once, after `after` of them."""
+
+    def __init__(self, data: bytes, after: int, act: Callable[[], object]) -> None:
+        super().__init__(data)
+        self._after = after
+        self._act: Callable[[], object] | None = act
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        if self._act is not None and self.tell() >= self._after:
+            act, self._act = self._act, None
+            act()
+        return super().readinto(buffer[:300])
+
+
+@pytest.fixture
+def doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds a lock asks after it each time."""
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0)
+    monkeypatch.setattr(lock, "SURE_SECONDS", 0)
+
+
+def lock_of(store: Store, items: Items, upload: str) -> str:
+    return names.lock_key(items.namespace, store.uploads.get(upload).generation)
+
+
+@pytest.mark.usefixtures("doubtful")
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_lock_that_somebody_else_has_now_is_theirs(
+    store: Store, items: Items, *, whole: bool
 ) -> None:
-    monkeypatch.setattr(appender, "RENEW_SECONDS", 0)
     upload = begin(store)
-    key = names.lock_key(items.namespace, store.uploads.get(upload).generation)
-
-    class Overtaken(io.BytesIO):
-        def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-            if self.tell() == 2000:
-                items.client.set(key, b"somebody else's")
-            return super().readinto(buffer)
-
+    key = lock_of(store, items, upload)
+    source = Interrupted(CONTENT, 2100, lambda: items.client.set(key, b"somebody else's"))
     with pytest.raises(LockedError):
-        store.uploads.append(upload, 0, Overtaken(CONTENT))
+        store.uploads.append(upload, 0, source, whole=whole)
     assert items.client.get(key) == b"somebody else's"
     items.client.delete(key)
     offset = store.uploads.offset(upload)
+    assert offset == (0 if whole else 2000)
     append(store, upload, offset, CONTENT[offset:])
     store.uploads.finish(upload)
     assert store.get("f") == CONTENT
 
 
-def test_a_lock_is_renewed_while_bytes_come(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(appender, "RENEW_SECONDS", 0.1)
-    monkeypatch.setattr(appender, "LOCK_SECONDS", 2)  # memcached counts whole ones
+@pytest.mark.usefixtures("doubtful")
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_lock_that_ran_out_is_taken_again_where_nobody_else_came(
+    store: Store, items: Items, *, whole: bool
+) -> None:
     upload = begin(store)
+    key = lock_of(store, items, upload)
+    append(store, upload, 0, CONTENT[:500])
+    source = Interrupted(CONTENT[500:], 1600, lambda: items.client.delete(key))
+    assert store.uploads.append(upload, 500, source, whole=whole) == len(CONTENT)
+    store.uploads.finish(upload)
+    assert store.get("f") == CONTENT
+
+
+@pytest.mark.usefixtures("doubtful")
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("count", [100, 1000, 1400])
+@pytest.mark.parametrize("length", [2100, len(CONTENT)])
+def test_whoever_was_silent_for_too_long_overwrites_nothing_of_those_who_came(
+    store: Store, items: Items, length: int, count: int, *, whole: bool
+) -> None:
+    upload = begin(store)
+    theirs = CONTENT if whole else CONTENT[:2000] + os.urandom(1500)
+    start = 0 if whole else 2000
+
+    def others_come() -> None:
+        items.client.delete(lock_of(store, items, upload))
+        assert append(store, upload, start, theirs[start : start + count]) == start + count
+
+    source = Interrupted(CONTENT[:length], 2100, others_come)
+    with pytest.raises(LockedError):
+        store.uploads.append(upload, 0, source, whole=whole)
+    assert store.uploads.offset(upload) == start + count
+    append(store, upload, start + count, theirs[start + count :])
+    store.uploads.finish(upload)
+    assert store.get("f") == theirs
+
+
+@pytest.mark.usefixtures("doubtful")
+def test_what_is_kept_of_a_broken_source_overwrites_nothing_either(
+    store: Store, items: Items
+) -> None:
+    upload = begin(store)
+
+    def others_come_and_the_source_breaks() -> None:
+        items.client.delete(lock_of(store, items, upload))
+        append(store, upload, 2000, CONTENT[2000:2700])
+        raise ConnectionResetError("cut")
+
+    source = Interrupted(CONTENT, 2100, others_come_and_the_source_breaks)
+    with pytest.raises(ConnectionResetError):
+        store.uploads.append(upload, 0, source)
+    assert store.uploads.offset(upload) == 2700
+
+
+def test_a_part_that_somebody_else_stored_meanwhile_stays(store: Store) -> None:
+    upload = begin(store)
+    theirs = os.urandom(PART)
+    source = Interrupted(CONTENT, 2100, lambda: store.uploads.put_part(upload, 2, theirs))
+    with pytest.raises(LockedError):
+        store.uploads.append(upload, 0, source)
+    append(store, upload, 3000, CONTENT[3000:])
+    store.uploads.finish(upload)
+    assert store.get("f") == CONTENT[:2000] + theirs + CONTENT[3000:]
+
+
+def test_a_tail_that_somebody_else_wrote_meanwhile_stays(store: Store, items: Items) -> None:
+    upload = begin(store)
+    key = names.tail_key(items.namespace, store.uploads.get(upload).generation)
+    source = Interrupted(CONTENT[:2100], 2100, lambda: items.client.set(key, b"theirs"))
+    with pytest.raises(LockedError):
+        store.uploads.append(upload, 0, source)
+    assert items.client.get(key) == b"theirs"
+
+
+@pytest.mark.usefixtures("doubtful")
+def test_a_part_that_was_stored_without_the_lock_is_taken_back(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a process that was frozen after its last look at the lock."""
+    upload = begin(store)
+    key = lock_of(store, items, upload)
+    put_part = Uploads.put_part
+
+    def overtaken(uploads: Uploads, upload_id: str, index: int, data: bytes) -> Landing:
+        if index == 2:
+            items.client.set(key, b"somebody else's")
+        return put_part(uploads, upload_id, index, data)
+
+    monkeypatch.setattr(Uploads, "put_part", overtaken)
+    with pytest.raises(LockedError):
+        append(store, upload, 0, CONTENT)
+    assert store.uploads.missing(upload) == [2, 3]
+
+
+def test_until_all_is_there_that_is_to_be_kept_whole_nothing_of_it_counts(store: Store) -> None:
+    """Also where whoever appends dies before the end."""
+    upload = begin(store)
+    append(store, upload, 0, CONTENT[:500])
+    offsets: list[int] = []
+    ask = partial(store.uploads.offset, upload)
+    source = Interrupted(CONTENT[500:], 3000, lambda: offsets.append(ask()))
+    assert store.uploads.append(upload, 500, source, whole=True) == len(CONTENT)
+    assert offsets == [500]
+    assert ask() == len(CONTENT)
+
+
+def test_a_lock_is_renewed_while_bytes_come(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lock, "LOCK_SECONDS", 2)  # memcached counts whole ones
+    upload = begin(store)
+    key = lock_of(store, items, upload)
+    locked: list[bool] = []
 
     class Slow(io.BytesIO):
         def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
             time.sleep(0.3)
+            locked.append(items.client.get(key) is not None)
             return super().readinto(buffer[:350])
 
     assert store.uploads.append(upload, 0, Slow(CONTENT)) == len(CONTENT)
+    assert all(locked)
+
+
+def test_the_lifetime_of_the_upload_is_renewed_by_each_append(store: Store, items: Items) -> None:
+    upload = begin(store)
+    key = names.upload_key(items.namespace, upload)
+    items.client.touch(key, 60)
+    append(store, upload, 0, CONTENT[:1])
+    assert items.all()[key] > time.time() + 3000
 
 
 def test_a_part_that_was_lost_is_sent_again_with_what_follows(store: Store, items: Items) -> None:

@@ -47,6 +47,7 @@ LAYERS = {
     "server": 5,
     "backend": 6,
     "index": 7,
+    "lock": 7,
     "parts": 7,
     "registry": 7,
     "catalog": 8,
