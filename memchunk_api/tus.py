@@ -31,12 +31,26 @@ MEDIA_TYPE = "application/offset+octet-stream"
 class Tus:
     """What both resources have in common."""
 
+    acts: tuple[str, ...]  # the methods that mean something
+
     def __init__(self, store: Store, budget: Budget, settings: Settings) -> None:
         self._store = store
         self._budget = budget
         self._settings = settings
 
-    def on_options(self, req: falcon.Request, resp: falcon.Response, **_: str) -> None:
+    def on_request(self, req: falcon.Request, resp: falcon.Response, **which: str) -> None:
+        """Do what X-HTTP-Method-Override says; without it, what the method says."""
+        method = (req.get_header("X-HTTP-Method-Override") or req.method).upper()
+        if method not in self.acts:
+            self._greet(req, resp)
+            raise falcon.HTTPBadRequest(
+                description="the method, or X-HTTP-Method-Override in its place, is one of "
+                f"{', '.join(self.acts)} here, not {method:.20}"
+            )
+        act: Callable[..., None] = getattr(self, f"_{method.lower()}")
+        act(req, resp, **which)
+
+    def _options(self, req: falcon.Request, resp: falcon.Response, **_: str) -> None:
         """Tell what is supported."""
         resp.set_headers(
             {
@@ -59,20 +73,30 @@ class Tus:
                 description=f"this server speaks tus {VERSION}; send Tus-Resumable: {VERSION}"
             )
 
-    def _append(self, req: falcon.Request, upload: Upload, offset: int) -> int:
-        """Store the body of the request, from `offset` on; how many bytes are there then."""
+    def _body(self, req: falcon.Request, name: str, size: int, offset: int = 0) -> Body | Checked:
+        """The bytes from `offset` on, of `size` that were announced; none of them is read yet.
+
+        Raises a 400, a 415, and `TooLargeError` for more than there is room for.
+        """
         checksum = tusheaders.checksum(req.get_header("Upload-Checksum"))
-        room = upload.size - offset
+        room = size - offset
         if (announced_length(req) or 0) > room:
             raise TooLargeError(
-                f"{announced_length(req)} bytes from {offset} on are more than the {upload.size} "
-                "that were announced",
-                name=upload.name,
+                f"{announced_length(req)} bytes from {offset} on are more than the {size} that "
+                "were announced",
+                name=name,
             )
         # One byte more than fits is let through, for the library to refuse.
         body = Body(req, patience=self._settings.body_timeout, limit=max(room, 0) + 1)
-        source = Checked(body, checksum) if checksum is not None else body
-        return self._store.uploads.append(upload.id, offset, source, whole=checksum is not None)
+        return Checked(body, checksum) if checksum is not None else body
+
+    def _append(
+        self, upload: Upload, offset: int, body: Body | Checked, resp: falcon.Response
+    ) -> int:
+        """Store the body, from `offset` on; how many bytes are there then."""
+        _tell_expiry(upload, resp)  # which is as late where this fails
+        whole = isinstance(body, Checked)
+        return self._store.uploads.append(upload.id, offset, body, whole=whole)
 
     def _finish(self, upload: Upload, resp: falcon.Response) -> None:
         """Make the file, all of whose bytes are there, and tell where it is."""
@@ -80,18 +104,16 @@ class Tus:
             info = self._store.uploads.finish(upload.id)
         resp.set_header("Content-Location", description.location(info.name))
         resp.set_header("ETag", description.entity_tag(info))
-
-    def _tell(self, upload: Upload, offset: int, resp: falcon.Response) -> None:
-        resp.set_header("Upload-Offset", str(offset))
-        if not upload.finished and offset < upload.size:
-            gone = datetime.now(UTC) + timedelta(seconds=upload.lifetime)
-            resp.set_header("Upload-Expires", description.http_date(gone))
+        resp.delete_header("Upload-Expires")
 
 
 class Uploads(Tus):
     """/uploads: where uploads begin."""
 
-    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+    acts = ("POST", "OPTIONS")
+    on_post = on_options = Tus.on_request
+
+    def _post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Create an upload; with a body, its first bytes are stored at once."""
         self._greet(req, resp)
         tusheaders.refuse_extensions(req.headers)
@@ -105,6 +127,7 @@ class Uploads(Tus):
         has_body = announced_length(req) != 0
         if has_body:
             _check_media_type(req)
+        body = self._body(req, name, size)
         upload = self._store.uploads.create(
             name,
             size,
@@ -118,8 +141,9 @@ class Uploads(Tus):
         )
         resp.status = falcon.HTTP_201
         resp.location = f"/uploads/{upload.id}"
-        offset = self._append(req, upload, 0) if has_body else 0
-        self._tell(upload, offset, resp)
+        _tell_expiry(upload, resp)
+        offset = self._append(upload, 0, body, resp) if has_body else 0
+        resp.set_header("Upload-Offset", str(offset))
         if offset == size:
             self._finish(upload, resp)
 
@@ -127,7 +151,11 @@ class Uploads(Tus):
 class OneUpload(Tus):
     """/uploads/{id}: one upload."""
 
-    def on_head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+    acts = ("HEAD", "PATCH", "DELETE", "OPTIONS")
+    # a client that can only send POST says in X-HTTP-Method-Override what it means
+    on_head = on_patch = on_delete = on_options = on_post = Tus.on_request
+
+    def _head(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         """Tell how many bytes are there."""
         self._greet(req, resp)
         upload = self._find(req, upload_id)
@@ -135,55 +163,45 @@ class OneUpload(Tus):
         if upload.note:
             resp.set_header("Upload-Metadata", upload.note)
         resp.set_header("Upload-Length", str(upload.size))
-        self._tell(upload, offset, resp)
-        if upload.finished:
-            resp.location = description.location(upload.name)
-        elif offset == upload.size:
-            # Whoever brought the last byte did not get as far.
-            self._finish(upload, resp)
+        resp.set_header("Upload-Offset", str(offset))
+        if not upload.finished:
+            _tell_expiry(upload, resp)
+            if offset == upload.size:  # whoever brought the last byte did not get as far
+                self._finish(upload, resp)
+        if offset == upload.size:
             resp.location = description.location(upload.name)
 
-    def on_patch(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+    def _patch(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         """Store the bytes of the body from `Upload-Offset` on."""
         self._greet(req, resp)
         _check_media_type(req)
         offset = tusheaders.offset(req.get_header("Upload-Offset"))
         upload = self._find(req, upload_id)
+        body = self._body(req, upload.name, upload.size, offset)
         if not upload.finished or offset != upload.size or announced_length(req) != 0:
-            offset = self._append(req, upload, offset)
-        self._tell(upload, offset, resp)
+            offset = self._append(upload, offset, body, resp)
+        resp.set_header("Upload-Offset", str(offset))
         resp.status = falcon.HTTP_204
         if offset == upload.size:
             self._finish(upload, resp)
             resp.location = description.location(upload.name)
 
-    def on_delete(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
+    def _delete(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         """Give the upload up. A file that it has become stays."""
         self._greet(req, resp)
         self._find(req, upload_id)
         self._store.uploads.abort(upload_id)
         resp.status = falcon.HTTP_204
 
-    def on_post(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
-        """Do what X-HTTP-Method-Override says, for those who can only send POST."""
-        methods: dict[str, Callable[..., None]] = {
-            "HEAD": self.on_head,
-            "PATCH": self.on_patch,
-            "DELETE": self.on_delete,
-        }
-        method = methods.get((req.get_header("X-HTTP-Method-Override") or "").upper())
-        if method is None:
-            self._greet(req, resp)
-            raise falcon.HTTPBadRequest(
-                description="a POST here says in X-HTTP-Method-Override what it means: "
-                "HEAD, PATCH or DELETE"
-            )
-        method(req, resp, upload_id)
-
     def _find(self, req: falcon.Request, upload_id: str) -> Upload:
         upload = self._store.uploads.get(upload_id)
         facts_of(req.env).name = upload.name
         return upload
+
+
+def _tell_expiry(upload: Upload, resp: falcon.Response) -> None:
+    gone = datetime.now(UTC) + timedelta(seconds=upload.lifetime)
+    resp.set_header("Upload-Expires", description.http_date(gone))
 
 
 def _check_media_type(req: falcon.Request) -> None:

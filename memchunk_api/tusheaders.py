@@ -143,9 +143,14 @@ def checksum(value: str | None) -> tuple[str, bytes] | None:
             description=f"checksums are made by {', '.join(ALGORITHMS)}, not by {algorithm!r:.40}"
         )
     try:
-        return algorithm, base64.b64decode(encoded, validate=True)
+        digest = base64.b64decode(encoded, validate=True)
     except binascii.Error:
-        raise falcon.HTTPBadRequest(description="the checksum is not base64") from None
+        digest = b""
+    if not digest:
+        raise falcon.HTTPBadRequest(
+            description="Upload-Checksum is an algorithm, a space and a digest in base64"
+        )
+    return algorithm, digest
 
 
 class Readable(Protocol):

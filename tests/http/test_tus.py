@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -12,14 +14,18 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
 
+from memchunk import names
 from memchunk_api import tusheaders
 from memchunk_api.tus import PART_BYTES
+from tests.http.conftest import NAMESPACE
 from tests.http.serving import Server
+from tests.items import Items
 
 CONTENT = os.urandom(200_000)
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -101,12 +107,35 @@ def test_head_of_a_finished_upload_tells_where_the_file_is(http: httpx.Client, n
     assert patch(http, url, 3, b"").status_code == 204
 
 
+def test_the_offset_is_told_also_where_the_file_cannot_be_made(
+    http: httpx.Client, name: str
+) -> None:
+    url = create(http, 3, name=name)
+    http.put(f"/files/{name}", content=b"another")
+    for answer in (patch(http, url, 0, b"abc"), http.head(url, headers=TUS)):
+        assert (answer.status_code, answer.headers["Upload-Offset"]) == (409, "3")
+    http.delete(f"/files/{name}")
+    assert http.head(url, headers=TUS).headers["Location"] == f"/files/{name}"
+
+
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
 def test_no_such_upload(http: httpx.Client, method: str) -> None:
     headers = BYTES | {"Upload-Offset": "0"}
     answer = http.request(method, f"/uploads/{secrets.token_hex(8)}", headers=headers)
     assert answer.status_code == 404
     assert "Upload-Offset" not in answer.headers
+
+
+def test_an_upload_that_memcached_forgot_is_told_as_one_that_expired(
+    http: httpx.Client, memcached_address: str
+) -> None:
+    url = create(http)
+    patch(http, url, 0, CONTENT[:70_000])
+    with closing(Items(memcached_address, NAMESPACE)) as items:
+        assert items.client.delete(names.upload_key(NAMESPACE, url.rpartition("/")[2]))
+    assert patch(http, url, 70_000, b"x").status_code == 404
+    head = http.head(url, headers=TUS)
+    assert (head.status_code, "Upload-Offset" in head.headers) == (404, False)
 
 
 @pytest.mark.parametrize("wrong", [0, 4, 6, 10**18])
@@ -181,6 +210,22 @@ def test_options_tell_what_is_supported(http: httpx.Client, url: str) -> None:
     assert answer.headers["Tus-Checksum-Algorithm"] == "sha1,sha256,crc32"
 
 
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+def test_the_method_that_overrides_is_the_one_that_counts(
+    http: httpx.Client, method: str, name: str
+) -> None:
+    url = create(http, 3, name=name)
+    headers = BYTES | {"X-HTTP-Method-Override": "patch", "Upload-Offset": "0"}
+    assert http.request(method, url, content=b"abc", headers=headers).status_code == 204
+    assert http.get(f"/files/{name}").content == b"abc"
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "", "X" * 50])
+def test_a_method_that_means_nothing_to_create_with(http: httpx.Client, method: str) -> None:
+    headers = TUS | {"Upload-Length": "1", "X-HTTP-Method-Override": method}
+    assert http.post("/uploads", headers=headers).status_code == (400 if method else 201)
+
+
 def test_the_method_may_be_overridden(http: httpx.Client, name: str) -> None:
     url = create(http, 3, name=name)
 
@@ -220,9 +265,41 @@ def test_an_extension_that_is_not_there_makes_no_file(http: httpx.Client, header
 
 
 @pytest.mark.parametrize(
+    "header", ["Upload-Checksum: md5 AAAA", "Content-Encoding: gzip", "Content-Length: 3"]
+)
+def test_bytes_that_cannot_be_taken_create_nothing(http: httpx.Client, header: str) -> None:
+    key, _, value = header.partition(": ")
+    length = {"Upload-Length": "1" if key == "Content-Length" else "3"}
+    answer = http.post("/uploads", content=b"abc", headers=BYTES | length | {key: value})
+    assert answer.status_code in (400, 413, 415)
+    assert "Location" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "raw", ["a YQ==,b", "a ,b", f"a {b64('x')} , b {b64('y')}", "a.b-c_d! YQ=="]
+)
+def test_keys_and_values_as_they_may_be(http: httpx.Client, raw: str) -> None:
+    made = http.post("/uploads", headers=TUS | {"Upload-Length": "1", "Upload-Metadata": raw})
+    head = http.head(made.headers["Location"], headers=TUS)
+    assert head.headers["Upload-Metadata"] == raw
+
+
+@pytest.mark.parametrize("key", ["filename", "name", "filetype"])
+def test_values_are_smuggled_into_no_header(http: httpx.Client, key: str) -> None:
+    raw = f"{key} " + b64("text/plain\r\nSet-Cookie: a=b")
+    headers = BYTES | {"Upload-Length": "1", "Upload-Metadata": raw}
+    made = http.post("/uploads", content=b"x", headers=headers)
+    assert made.status_code == 400
+    assert "Set-Cookie" not in made.headers
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         "filename",
+        "a YQ==,,b",
+        "a YQ== YQ==",
+        "a Y-_=",
         f"name {b64('a//b')}",
         "name /w==",
         "filename ***",
@@ -292,6 +369,33 @@ def test_the_first_bytes_may_come_with_the_creation(
     assert http.get(f"/files/{name}").content == CONTENT
 
 
+@pytest.mark.parametrize("size", [1, 52_428_801])
+def test_who_asks_before_sending_bytes_is_told(server: Server, size: int) -> None:
+    with server.connect() as connection:
+        head = (
+            "POST /uploads HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\n"
+            f"Upload-Length: {size}\r\n"
+            "Content-Type: application/offset+octet-stream\r\nContent-Length: 1\r\n"
+            "Expect: 100-continue\r\n\r\n"
+        )
+        connection.sendall(head.encode())
+        assert connection.recv(12) == (b"HTTP/1.1 100" if size == 1 else b"HTTP/1.1 413")
+
+
+def test_bytes_with_the_creation_may_have_a_checksum(http: httpx.Client) -> None:
+    headers = BYTES | {"Upload-Length": "3"}
+    wrong = http.post(
+        "/uploads", content=b"abc", headers=headers | {"Upload-Checksum": "crc32 AAAAAA=="}
+    )
+    assert wrong.status_code == 460
+    assert offset(http, wrong.headers["Location"]) == 0
+    digest = b64(hashlib.sha1(b"abc").digest())
+    right = http.post(
+        "/uploads", content=b"abc", headers=headers | {"Upload-Checksum": f"sha1 {digest}"}
+    )
+    assert (right.status_code, right.headers["Upload-Offset"]) == (201, "3")
+
+
 def test_bytes_with_the_creation_say_what_they_are(http: httpx.Client) -> None:
     headers = TUS | {"Upload-Length": "1", "Content-Type": "text/plain"}
     assert http.post("/uploads", content=b"x", headers=headers).status_code == 415
@@ -303,11 +407,20 @@ def test_bytes_with_the_creation_say_what_they_are(http: httpx.Client) -> None:
 def test_an_upload_says_when_it_expires(http: httpx.Client) -> None:
     made = http.post("/uploads", headers=TUS | {"Upload-Length": "5"})
     url = made.headers["Location"]
-    answers = [made, http.head(url, headers=TUS), patch(http, url, 0, b"x")]
+    answers = [
+        made,
+        http.head(url, headers=TUS),
+        patch(http, url, 0, b"x"),
+        patch(http, url, 0, b"x"),  # 409
+        patch(http, url, 1, b"x", Upload_Checksum="crc32 AAAAAA=="),  # 460
+    ]
     for answer in answers:
-        left = parsedate_to_datetime(answer.headers["Upload-Expires"]).timestamp() - time.time()
+        value = answer.headers["Upload-Expires"]
+        assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", value)
+        left = parsedate_to_datetime(value).timestamp() - time.time()
         assert 3500 < left <= 3601
     assert "Upload-Expires" not in patch(http, url, 1, b"2345").headers
+    assert "Upload-Expires" not in http.head(url, headers=TUS).headers
 
 
 # Checksum
@@ -344,10 +457,21 @@ def test_a_checksum_that_is_wrong(http: httpx.Client, algorithm: str) -> None:
     assert http.get(last.headers["Location"]).content == CONTENT
 
 
-@pytest.mark.parametrize("checksum", ["md5 AAAA", "sha1", "sha1 *", "sha1 AAAA", ""])
-def test_a_checksum_that_cannot_be(http: httpx.Client, checksum: str) -> None:
+@pytest.mark.parametrize(
+    ("checksum", "status"),
+    [
+        ("md5 AAAA", 400),
+        ("SHA1 AAAA", 400),
+        ("sha1", 400),
+        ("sha1 *", 400),
+        ("sha1AAAA", 400),
+        ("", 400),
+        ("sha1 AAAA", 460),
+    ],
+)
+def test_a_checksum_that_cannot_be(http: httpx.Client, checksum: str, status: int) -> None:
     url = create(http)
-    assert patch(http, url, 0, b"x", Upload_Checksum=checksum).status_code in (400, 460)
+    assert patch(http, url, 0, b"x", Upload_Checksum=checksum).status_code == status
     assert offset(http, url) == 0
 
 
@@ -361,6 +485,16 @@ def test_what_is_given_up_is_gone(http: httpx.Client, name: str) -> None:
     assert http.head(url, headers=TUS).status_code == 404
     assert patch(http, url, 100_000, CONTENT[100_000:]).status_code == 404
     assert http.get(f"/files/{name}").status_code == 404
+
+
+def test_what_has_arrived_is_freed(http: httpx.Client, memcached_address: str) -> None:
+    url = create(http)
+    patch(http, url, 0, CONTENT[:100_000])
+    with closing(Items(memcached_address, NAMESPACE)) as items:
+        record = items.client.get(names.upload_key(NAMESPACE, url.rpartition("/")[2]))
+        generation = json.loads(record)["generation"]
+        http.delete(url, headers=TUS)
+        assert [key for key in items.all() if generation in key] == []
 
 
 def test_the_file_of_a_finished_upload_stays(http: httpx.Client, name: str) -> None:
@@ -402,6 +536,16 @@ def test_what_came_before_the_connection_broke_is_kept(
         time.sleep(0.1)
         answer = patch(http, url, came, CONTENT[came:])
     assert http.get(answer.headers["Location"]).content == CONTENT
+
+
+def test_a_client_that_stalls_is_hung_up_on_and_what_came_is_kept(
+    server: Server, http: httpx.Client
+) -> None:
+    url = create(http)
+    with begin_patch(server, url, len(CONTENT), CONTENT[:70_000]) as connection:
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert offset(http, url) == 70_000
 
 
 def test_with_a_checksum_nothing_of_a_broken_patch_is_kept(
