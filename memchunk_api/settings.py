@@ -58,7 +58,8 @@ class Settings:
         token: the secret that requests must bring; None lets everyone in.
         buffer_bytes: bytes of file data that one worker process may hold at once.
         workers: worker processes.
-        threads: how many requests each works on at once; those that wait for a client do not count.
+        threads: how many requests each works on at once; those that wait for a client, or move
+            a large file, do not count.
         body_timeout: seconds without a byte after which a request body is given up.
         grace: seconds that requests under way get to end once the server is told to stop.
         access_log: whether every request has a line in the log, or only one that failed here.
@@ -75,7 +76,9 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     buffer_bytes: int = 256 * MIB
     workers: int = field(default_factory=default_workers)
-    threads: int = 16
+    # While one of them waits for memcached the other has the interpreter, of which there is one
+    # in a process: more would only take it from each other.
+    threads: int = 2
     body_timeout: int = 30
     # Docker kills after 10 s, and memcached must have been ended by then.
     grace: int = 8

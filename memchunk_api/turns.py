@@ -1,7 +1,8 @@
 """Turns: of many threads that each have a client, a few work at once.
 
 Threads that all want the interpreter slow each other down; one that waits for a slow client
-costs next to nothing. So whoever works holds a turn, and lends it to others while it waits.
+costs next to nothing, and one that moves a large file seldom needs the interpreter. So whoever
+works holds a turn, and lends it to others while it waits or moves a large file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# From here on what moves a file is mostly the kernel and the hash, beside the interpreter. The
+# budget of `buffers.py` says how many such files there may be at once.
+LARGE_BYTES = 1024 * 1024
 
 _here = threading.local()
 
@@ -62,8 +67,10 @@ def aside() -> Iterator[None]:
     if turns is None:
         yield
         return
+    _here.turns = None
     turns._give()
     try:
         yield
     finally:
         turns._take()
+        _here.turns = turns

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from memchunk_api.turns import Turns, aside
+from memchunk_api.turns import LARGE_BYTES, Turns, aside
 from tests.http.conftest import NAMESPACE
 from tests.http.serving import Server, request
+from tests.servers import LocalMemcached
 
 BIG = bytes(50 * 1024 * 1024)
 
@@ -63,6 +64,22 @@ def test_who_reads_slowly_keeps_nobody_waiting_nor_does_who_waits_for_memory(
         assert next_one.recv(12) == b"HTTP/1.1 503"
 
 
+def test_who_moves_a_large_file_keeps_nobody_waiting(
+    serve: Callable[..., Server], start_memcached: Callable[..., LocalMemcached]
+) -> None:
+    memcached = start_memcached()
+    server = serve(SERVERS=memcached.address, WORKERS="1", THREADS="1")
+    with server.connect() as mover, server.client(timeout=3) as http:
+        mover.sendall(request("PUT", "/files/a", f"Content-Length: {LARGE_BYTES}"))
+        mover.sendall(bytes(LARGE_BYTES - 1))
+        assert http.get("/readyz").status_code == 200
+        memcached.pause()
+        mover.sendall(b"x")
+        assert http.get("/livez").status_code == 200
+        memcached.resume()
+        assert mover.recv(12) == b"HTTP/1.1 201"
+
+
 def test_turns_are_given_in_order_and_lent_while_somebody_waits() -> None:
     turns = Turns(1)
     order: list[int] = []
@@ -81,7 +98,7 @@ def test_turns_are_given_in_order_and_lent_while_somebody_waits() -> None:
             while len(turns._queue) <= number:
                 pass
         assert order == []
-        with aside():
+        with aside(), aside():
             at_work.wait()
     for thread in threads:
         thread.join()
