@@ -64,6 +64,10 @@ class Backend:
             return server
         return self.servers[self._place(routing_part(key))]
 
+    def are_together(self, key: str, generation: str) -> bool:
+        """Whether the chunks of a generation are on the server that holds `key`."""
+        return len(self.servers) == 1 or self.server_of(key) is self.server_of_chunks(generation)
+
     def exchange(self, commands: Sequence[Command]) -> list[Reply]:
         """The replies to small commands, in order, each from the server of its key.
 
@@ -108,10 +112,10 @@ class Backend:
         They are drawn until the chunks go where the manifest of that name is: a server that
         dies then takes its share of the files along, and no more.
         """
-        home = self.server_of(manifest_key(self.namespace, name))
+        key = manifest_key(self.namespace, name)
         generation = secrets.token_hex(16)
         for _ in range(MAX_DRAWS):
-            if self.server_of_chunks(generation) is home:
+            if self.are_together(key, generation):
                 break
             generation = secrets.token_hex(16)
         return generation

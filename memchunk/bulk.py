@@ -34,6 +34,7 @@ from memchunk.wire import SilenceError, Terms, Wire
 MAX_LINE_BYTES = 2048  # a reply line is a word, or a key of at most 250 bytes and four numbers
 RECEIVE_BYTES = 16 * 1024  # a reply line and a small value arrive in one recv
 JOIN_BYTES = 16 * 1024  # up to here, copying a value beside its command is the quicker way
+VALUE_END = b"\r\nEND\r\n"
 MAX_SETTINGS = 1000  # memcached has some eighty
 OWN_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)  # they tell nothing of a server
 
@@ -58,6 +59,7 @@ class BulkClient(Client):
         self._wire: Wire | None = None
         self._outgoing = bytearray()
         self._incoming = bytearray(RECEIVE_BYTES)
+        self._room = memoryview(self._incoming)
         self._start = self._end = 0
         self._pending: deque[Command] = deque()
         self._opened_at = self._asked_at = 0.0
@@ -83,7 +85,7 @@ class BulkClient(Client):
     @property
     def usable(self) -> bool:
         """Whether it is in step, and nothing came unasked for, such as the connection's end."""
-        return self._wire is not None and self.in_step and self._wire.is_quiet()
+        return self.in_step and self._wire is not None and self._wire.is_quiet()
 
     def is_too_young_for(self, command: Command) -> bool:
         """Whether another memcached may have been asked for the unique number of a `cas`."""
@@ -108,7 +110,8 @@ class BulkClient(Client):
     def receive(self) -> Reply:
         """The reply to the oldest command that has none yet."""
         try:
-            self._flush()
+            if self._outgoing:
+                self._flush()
             return self._read_reply(self._pending.popleft())
         except BaseException as error:
             self._give_up(error)
@@ -212,7 +215,7 @@ class BulkClient(Client):
         if known is not None:
             return known
         if command.words is protocol.VALUES and line.startswith(b"VALUE "):
-            return self._read_value(command, line)
+            return self._read_item(command, line)
         if command.payload is not None and line.startswith(REFUSALS):
             return Reply("REFUSED", text=line.decode("ascii", "replace"))
         if line == b"ERROR":
@@ -221,7 +224,7 @@ class BulkClient(Client):
             raise MemcacheServerError(line.decode("ascii", "replace"))
         raise MemcacheUnknownError(f"unexpected reply {line[:64]!r}")
 
-    def _read_value(self, command: Command, line: bytes) -> Reply:
+    def _read_item(self, command: Command, line: bytes) -> Reply:
         fields = line.split(b" ")
         if (
             len(fields) not in (4, 5)
@@ -231,20 +234,26 @@ class BulkClient(Client):
         ):
             raise MemcacheUnknownError(f"unexpected reply {line[:64]!r}")
         length, value = int(fields[3]), b""
-        if length == sum(map(len, command.into)):
+        if length <= command.limit:
+            value = self._read_value(length)
+        elif length == sum(map(len, command.into)):
             for buffer in command.into:
                 self._read_into(buffer)
-        elif length <= command.limit:
-            holder = bytearray(length)
-            self._read_into(memoryview(holder))
-            value = bytes(holder)
         else:
             self._skip(length)
-        if self._read_line() != b"" or self._read_line() != b"END":
+        if self._read_line(VALUE_END) != b"":
             raise MemcacheUnknownError("a value did not end where its length said")
-        cas = Unique(fields[4] if len(fields) == 5 else b"")
+        cas = Unique(*fields[4:])
         cas.asked_at = self._asked_at
         return Reply("VALUE", length, value, cas)
+
+    def _read_value(self, length: int) -> bytes:
+        if length <= self._end - self._start:
+            self._start += length
+            return bytes(self._room[self._start - length : self._start])
+        holder = bytearray(length)
+        self._read_into(memoryview(holder))
+        return bytes(holder)
 
     def _read_line(self, ending: bytes = b"\r\n") -> bytes:
         """The next line, without its end."""
@@ -262,14 +271,14 @@ class BulkClient(Client):
         held = self._incoming[self._start : self._end]
         self._incoming[: len(held)] = held
         self._start, self._end = 0, len(held)
-        self._end += self._receive_some(memoryview(self._incoming)[self._end :])
+        self._end += self._receive_some(self._room[self._end :])
         if self._breaker.is_open:
             self._breaker.answered()
 
     def _read_into(self, target: memoryview) -> None:
         """Fill `target` from what is here already, then from the socket."""
         here = min(len(target), self._end - self._start)
-        target[:here] = memoryview(self._incoming)[self._start : self._start + here]
+        target[:here] = self._room[self._start : self._start + here]
         self._start += here
         while here < len(target):
             here += self._receive_some(target[here:], whole=True)

@@ -134,8 +134,7 @@ class Index:
 
     def _remember(self, key: str, record: bytes, manifest: Manifest) -> None:
         """Keep in mind a manifest whose chunk can be asked for in the same round trip."""
-        home = self._backend.server_of(key)
-        if is_small(manifest) and self._backend.server_of_chunks(manifest.generation) is home:
+        if is_small(manifest) and self._backend.are_together(key, manifest.generation):
             self._known.remember(record, manifest)
         else:
             self._known.forget(manifest.name)

@@ -16,7 +16,7 @@ SMALL_BYTES = 64 * 1024  # up to here, copying a file is quicker than another ro
 def is_small(manifest: Manifest) -> bool:
     """Whether a file is one chunk of so few bytes that it may come unasked for."""
     layout = manifest.layout
-    return 0 < layout.size <= SMALL_BYTES and layout.chunk_count == 1 and not layout.padding
+    return 0 < layout.size <= min(SMALL_BYTES, layout.chunk_size) and not layout.padding
 
 
 class KnownFiles:

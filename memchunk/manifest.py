@@ -193,9 +193,9 @@ def _manifest(
         _check_int("expires", expires, 0, LATEST_SECOND)
     check_sha256(sha256)
     check_content_type(content_type)
-    for random_bits in (generation, generation if move is None else move):
-        if not (isinstance(random_bits, str) and _RANDOM_BITS.fullmatch(random_bits)):
-            raise ValueError("its generation or move is not 32 hex digits")
+    _check_random_bits("generation", generation)
+    if move is not None:
+        _check_random_bits("move", move)
     if not (isinstance(crc32s, str) and _CRC32S.fullmatch(crc32s)):
         raise ValueError("its crc32s are not hex digits")
     layout = Layout(size, chunk_size, padding)
@@ -222,6 +222,11 @@ def _manifest(
 def _check_int(what: str, value: int, least: int, most: int) -> None:
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"its {what} is not a whole number from {least} to {most}")
+
+
+def _check_random_bits(what: str, value: str) -> None:
+    if not (isinstance(value, str) and _RANDOM_BITS.fullmatch(value)):
+        raise ValueError(f"its {what} is not 32 hex digits")
 
 
 def check_sha256(sha256: str) -> None:

@@ -9,5 +9,8 @@ DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 def guess_content_type(name: str) -> str:
     """The media type that the ending of `name` stands for."""
-    guessed, encoding = mimetypes.guess_type("/" + name.rpartition("/")[2])
+    last = name.rpartition("/")[2]
+    if "." not in last:
+        return DEFAULT_CONTENT_TYPE
+    guessed, encoding = mimetypes.guess_type("/" + last)
     return DEFAULT_CONTENT_TYPE if guessed is None or encoding is not None else guessed

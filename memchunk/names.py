@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 from memchunk.errors import InvalidNameError
 
 MAX_NAME_BYTES = 512
 MAX_NAMESPACE_CHARS = 64
+KEYS_REMEMBERED = 1024
 
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc
+_NO_SEGMENTS = frozenset(("", ".", ".."))
 _NAMESPACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -40,7 +43,7 @@ def check_name(name: str) -> None:
         raise InvalidNameError(f"the name is longer than {MAX_NAME_BYTES} bytes; shorten it")
     if _CONTROL_CHARACTER.search(name):
         raise InvalidNameError("the name has a control character; leave it out", name=name)
-    if any(segment in ("", ".", "..") for segment in name.split("/")):
+    if not _NO_SEGMENTS.isdisjoint(name.split("/")):
         raise InvalidNameError(
             "the name has an empty, '.' or '..' segment; write it as 'a/b/c'", name=name
         )
@@ -72,6 +75,7 @@ def manifest_prefix(namespace: str) -> str:
     return f"{namespace}:m:"
 
 
+@lru_cache(KEYS_REMEMBERED)  # a put asks four times for the same
 def manifest_key(namespace: str, name: str) -> str:
     """The key of the manifest of `name`."""
     return manifest_prefix(namespace) + hashlib.sha256(name.encode()).hexdigest()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from memchunk.errors import MemchunkError, UnavailableError
@@ -80,18 +79,6 @@ class Guarded(Observer):
     def read(self, info: FileInfo) -> None:
         """See `Observer`."""
         _tell(lambda: self._observer.read(info))
-
-
-@contextmanager
-def telling(observer: Observer, name: str) -> Iterator[None]:
-    """Put the name of a file on the errors raised inside, and tell of them."""
-    try:
-        yield
-    except MemchunkError as error:
-        if error.name is None:
-            error.name = name
-        observer.failed(error)
-        raise
 
 
 def _tell(call: Callable[[], None]) -> None:

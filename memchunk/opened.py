@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 
+from memchunk.call import Telling
 from memchunk.errors import ChangedError
 from memchunk.fresh import FreshBytes
 from memchunk.layout import Slice
 from memchunk.manifest import FileInfo, Manifest
-from memchunk.observer import telling
 from memchunk.protocol import Buffer
 from memchunk.reader import Reader
 
@@ -89,7 +89,7 @@ class StoredFile(io.RawIOBase):
         while True:
             stop = self._position + length
             piece = next(self._manifest.layout.slices(self._position, stop), None)
-            with telling(self._reader.observer, self._manifest.name):
+            with Telling(self._reader.observer, self._manifest.name):
                 if piece is None or self._hold(piece.index):
                     return piece
 

@@ -111,9 +111,9 @@ def gets(key: str, limit: int) -> Command:
 
 def store(verb: str, key: str, exptime: int, *payload: Buffer, cas: bytes = b"") -> Command:
     """Store a value, made of the parts of `payload`, by `set`, `add` or `cas`."""
-    line = f"{verb} {key} 0 {exptime} {sum(map(len, payload))}".encode()
+    unique = f" {cas.decode()}" if cas else ""
+    line = f"{verb} {key} 0 {exptime} {sum(map(len, payload))}{unique}\r\n".encode()
     asked_at = cas.asked_at if isinstance(cas, Unique) else math.inf
-    line += (b" " + cas if cas else b"") + b"\r\n"
     return Command(key, line, STORES, payload, asked_at=asked_at)
 
 

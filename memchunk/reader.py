@@ -16,8 +16,10 @@ from memchunk.digest import Sha256
 from memchunk.errors import ChangedError, CorruptError, EvictedError
 from memchunk.fresh import FreshBytes
 from memchunk.index import Entry, Index
+from memchunk.known import is_small
 from memchunk.layout import Layout
 from memchunk.manifest import FileInfo, Manifest, UnknownVersionError
+from memchunk.protocol import Command
 
 CHUNKS_IN_FLIGHT = 2  # the next is on its way while one is taken; more only crowd the caches
 MAX_RESTARTS = 100
@@ -62,23 +64,29 @@ class Reader:
         return info.size
 
     def _look(self, name: str) -> tuple[Manifest, bytes | None]:
-        """The manifest of a file, with its content where that came along, and is right.
+        """The manifest of a file, with its content if it is small and nothing is wrong with it.
 
         A small file that was seen lately most often has the chunk that it had then.
         """
         known = self._index.recall(name)
-        if known is None:
-            return self._index.find(name), None
-        [key] = self._backend.chunk_keys(known.generation, [0])
-        manifest, [chunk] = self._index.find_beside(
-            name, [protocol.get(key, limit=known.layout.size)]
-        )
+        if known is not None:
+            manifest, [chunk] = self._index.find_beside(name, [self._fetch(known)])
+        else:
+            manifest = self._index.find(name)
+            if not is_small(manifest):
+                return manifest, None
+            [chunk] = self._backend.exchange([self._fetch(manifest)])
         if (
             chunk.length == manifest.layout.size
             and sha256(chunk.value).hexdigest() == manifest.sha256
         ):
             return manifest, chunk.value
         return manifest, None
+
+    def _fetch(self, manifest: Manifest) -> Command:
+        """The command that asks for the only chunk of a small file."""
+        [key] = self._backend.chunk_keys(manifest.generation, [0])
+        return protocol.get(key, limit=manifest.layout.size)
 
     def _read(self, manifest: Manifest, allocate: Callable[[FileInfo], memoryview]) -> int:
         for _ in range(MAX_RESTARTS):

@@ -14,13 +14,14 @@ from typing import Any
 
 from memchunk.checksum import crc32
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _CHECK = re.compile(rb',"crc32":"([0-9a-f]{8})"}')
 _CHECK_BYTES = len(b',"crc32":"01234567"}')
 
 
 def seal(fields: Mapping[str, Any]) -> bytes:
     """The object as the value of a memcached item. It must have a field."""
-    body = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
+    body = _ENCODER.encode(fields).encode()[:-1]
     return b'%b,"crc32":"%08x"}' % (body, crc32(body))
 
 
@@ -33,7 +34,7 @@ def unseal(value: bytes) -> dict[str, Any]:
     body = value[:-_CHECK_BYTES]
     if check is None or int(check[1], 16) != crc32(body):
         raise ValueError("its crc32 does not match")
-    fields = json.loads(body + b"}")
+    fields = json.loads((body + b"}").decode())
     if not isinstance(fields, dict):
         raise ValueError("it is not a JSON object")
     return fields

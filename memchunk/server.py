@@ -7,8 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote
 
 from memchunk import protocol
@@ -51,12 +50,11 @@ class Server:
         """Whether the server did not answer when it was last called."""
         return self._here.breaker.is_open
 
-    @contextmanager
-    def connection(self, *, anyway: bool = False) -> Iterator[BulkClient]:
-        """A connection that nobody else uses meanwhile.
+    def connection(self, *, anyway: bool = False) -> Lease:
+        """A connection that nobody else uses in the block that it is entered for.
 
-        It is kept for the next only where every reply has been read. `UnavailableError`
-        at once where the server did not answer a moment ago, unless it is to be tried `anyway`.
+        `UnavailableError` at once where the server did not answer a moment ago, unless it is
+        to be tried `anyway`.
         """
         here = self._here
         if here.breaker.is_open and not anyway:
@@ -66,20 +64,7 @@ class Server:
                 raise UnavailableError(f"a moment ago, {here.breaker.reason}", server=self.address)
         client = self._take(here)
         client.deadline = deadline(self._terms.deadline)
-        failure: UnavailableError | None = None
-        try:
-            yield client
-        except UnavailableError as error:
-            # what is sent may come from a store on another server, which is not to blame here
-            failure = error if error.server == self.address else None
-            raise
-        finally:
-            if self._observer is not None and isinstance(client, CountingClient):
-                self._observer.exchanged(client.exchange(failure))
-            if client.in_step:
-                here.idle.append(client)
-            else:
-                client.close()
+        return Lease(client, here.idle, self._observer)
 
     def _take(self, here: _State) -> BulkClient:
         """An idle connection that is still good, or a new one, not yet open."""
@@ -179,10 +164,33 @@ class Server:
                 return
 
 
-def _expires(field: str) -> float:
-    """What `exp=` says of an item (`lru_crawler metadump` in protocol.txt)."""
-    seconds = int(field.removeprefix("exp="))
-    return math.inf if seconds == -1 else seconds
+# A class, for `contextmanager` would cost a small file a percent of its time.
+class Lease:
+    """A connection on loan: kept for the next only where every reply has been read."""
+
+    __slots__ = ("_client", "_idle", "_observer")
+
+    def __init__(
+        self, client: BulkClient, idle: deque[BulkClient], observer: Observer | None
+    ) -> None:
+        self._client = client
+        self._idle = idle
+        self._observer = observer
+
+    def __enter__(self) -> BulkClient:
+        return self._client
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        client = self._client
+        if self._observer is not None and isinstance(client, CountingClient):
+            failure = error if isinstance(error, UnavailableError) else None
+            if failure is not None and failure.server != client.address:
+                failure = None  # what is sent may come from a store on another server
+            self._observer.exchanged(client.exchange(failure))
+        if client.in_step:
+            self._idle.append(client)
+        else:
+            client.close()
 
 
 class _State:
@@ -199,3 +207,9 @@ class _State:
         self.idle: deque[BulkClient] = deque()
         self.breaker = Breaker(try_seconds=terms.connect_timeout + terms.timeout)
         self.lock = threading.Lock()
+
+
+def _expires(field: str) -> float:
+    """What `exp=` says of an item (`lru_crawler metadump` in protocol.txt)."""
+    seconds = int(field.removeprefix("exp="))
+    return math.inf if seconds == -1 else seconds

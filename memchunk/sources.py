@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from memchunk.errors import TooLargeError
@@ -31,12 +32,18 @@ class Blocks(Protocol):
 
 
 class Memory:
-    """Bytes that are in memory: no copy is made."""
+    """Bytes that are in memory: no copy is made. A context manager, which lets go of them."""
 
     def __init__(self, view: memoryview) -> None:
         self._view = view
         self.size: int | None = len(view)
         _check_size(len(view))
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._view.release()
 
     def blocks(self, block_bytes: int) -> Iterator[memoryview]:
         """The blocks: see `Blocks`."""
@@ -45,12 +52,21 @@ class Memory:
 
 
 class Stream:
-    """A binary file, pipe or anything with `readinto` or `read`, read to its end."""
+    """A binary file, pipe or anything with `readinto` or `read`, read to its end.
+
+    A context manager, which leaves the file open.
+    """
 
     def __init__(self, file: Any, kept: int, size: int | None = None) -> None:
         self._file = file
         self._kept = kept
         self.size = size
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def blocks(self, block_bytes: int) -> Iterator[memoryview]:
         """The blocks: see `Blocks`. At most one byte past 50 MiB is ever read."""
@@ -95,34 +111,41 @@ class Stream:
         return len(data)
 
 
-@contextmanager
-def open_source(source: Source, *, kept: int) -> Iterator[Blocks]:
+class PathStream(Stream):
+    """The file at a path. A context manager, which closes it."""
+
+    def __init__(self, path: str | os.PathLike[str], kept: int) -> None:
+        size = Path(path).stat().st_size
+        _check_size(size)
+        super().__init__(io.FileIO(path), kept, size)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def open_source(source: Source, *, kept: int) -> Memory | Stream:
     """The blocks of a bytes-like object, a path (str or PathLike), or a binary file.
 
+    For a `with`, at whose end a file that was opened here is closed.
     Raises `TypeError` for anything else, `OSError` for a path that cannot be read,
     and `TooLargeError` at once where the size is known.
     """
     if isinstance(source, str | os.PathLike):
-        with open(source, "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            _check_size(size)
-            yield Stream(file, kept, size)
-    elif hasattr(source, "read") or hasattr(source, "readinto"):
+        return PathStream(source, kept)
+    if hasattr(source, "read") or hasattr(source, "readinto"):
         if hasattr(source, "encoding"):
             raise TypeError("the source is a text file; open it in binary mode ('rb')")
-        yield Stream(source, kept)
-    else:
-        try:
-            view = memoryview(source)
-        except TypeError:
-            raise TypeError(
-                "a source is bytes-like, a path, or a binary file, not "
-                f"{type(source).__name__}; encode text first"
-            ) from None
-        if not view.c_contiguous:
-            raise TypeError("the source's memory is not contiguous; pass bytes(source)")
-        with view.cast("B") as flat:
-            yield Memory(flat)
+        return Stream(source, kept)
+    try:
+        view = memoryview(source)
+    except TypeError:
+        raise TypeError(
+            "a source is bytes-like, a path, or a binary file, not "
+            f"{type(source).__name__}; encode text first"
+        ) from None
+    if not view.c_contiguous:
+        raise TypeError("the source's memory is not contiguous; pass bytes(source)")
+    return Memory(view.cast("B"))
 
 
 def _check_size(size: int) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 
 from memchunk.amend import Amender, Changes
 from memchunk.backend import Backend
+from memchunk.call import Call
 from memchunk.catalog import Catalog
-from memchunk.deadline import AtLeisure, Within
+from memchunk.deadline import AtLeisure
 from memchunk.draft import Order, Progress
 from memchunk.errors import CorruptError, EvictedError, NotFoundError
 from memchunk.expiry import KEEP, Keep, expiry
@@ -22,7 +22,6 @@ from memchunk.index import Index
 from memchunk.manifest import FileInfo, check_content_type, check_sha256
 from memchunk.mediatype import guess_content_type
 from memchunk.names import check_name, check_prefix
-from memchunk.observer import telling
 from memchunk.opened import StoredFile
 from memchunk.protocol import Buffer
 from memchunk.reader import Reader
@@ -286,12 +285,7 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def _about(self, name: str) -> Iterator[None]:
-        """Check the name, put it on the errors raised inside, and tell the observer of them.
-
-        Here the time of a call begins.
-        """
+    def _about(self, name: str) -> Call:
+        """Check the name, and begin a call about that file."""
         check_name(name)
-        with telling(self._backend.observer, name), Within(self._backend.deadline):
-            yield
+        return Call(self._backend.observer, name, self._backend.deadline)

@@ -23,13 +23,13 @@ from typing import Any
 from memchunk.appender import Appender
 from memchunk.assembly import Assembler
 from memchunk.backend import Backend
+from memchunk.call import Call, Telling
 from memchunk.deadline import Within
 from memchunk.expiry import expiry
 from memchunk.index import Index
 from memchunk.manifest import FileInfo
 from memchunk.mediatype import guess_content_type
 from memchunk.names import check_name
-from memchunk.observer import telling
 from memchunk.parts import Parts
 from memchunk.plan import LIFETIME_SECONDS, Landing, Upload, check
 from memchunk.protocol import Buffer
@@ -116,7 +116,7 @@ class Uploads:
             note=note,
         )
         check(upload)
-        with telling(self._backend.observer, name), Within(self._backend.deadline):
+        with Call(self._backend.observer, name, self._backend.deadline):
             self._register(upload)
         return upload
 
@@ -250,7 +250,7 @@ class Uploads:
                 seen, upload = self._registry.find(upload_id)
                 if upload.finished:
                     return self._index.find(upload.name).info()
-                with telling(self._backend.observer, upload.name):
+                with Telling(self._backend.observer, upload.name):
                     info = self._finish(upload, seen)
                 if info is not None:
                     return info

@@ -34,6 +34,7 @@ LAYERS = {
     "protocol": 1,
     "record": 1,
     # they move bytes
+    "call": 2,
     "deadline": 2,
     "digest": 2,
     "embedded": 2,
