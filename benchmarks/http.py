@@ -2,7 +2,8 @@
 
 `python -m benchmarks.http` takes about a minute, on the loopback alone. curl's times
 are those it reports itself: they leave out what starting curl takes, which is a third
-of hashing 50 MiB and has nothing to do with any server.
+of hashing 50 MiB and has nothing to do with any server. `hello` is served by the gunicorn that
+serves memchunk, with its workers, threads, hooks and log: see `benchmarks/hello.py`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-import falcon
 
 from benchmarks import lab
 from memchunk_api.settings import Settings
@@ -65,23 +64,6 @@ function request()
   return wrk.format("PUT", "{path}/" .. id .. "-" .. count, nil, body)
 end
 """
-
-
-class Hello:
-    """What a Falcon application costs that does nothing."""
-
-    def on_get(self, _req: falcon.Request, resp: falcon.Response, **_name: str) -> None:
-        resp.text = "hello\n"
-
-    def on_put(self, req: falcon.Request, resp: falcon.Response, **_name: str) -> None:
-        req.bounded_stream.read()
-        resp.text = "hello\n"
-
-
-def hello() -> falcon.App[Any, Any]:
-    app: falcon.App[Any, Any] = falcon.App()
-    app.add_route("/files/{name:path}", Hello())
-    return app
 
 
 @contextmanager
@@ -148,12 +130,10 @@ def start_nginx(stack: ExitStack, home: Path) -> str:
 
 
 def start_hello(stack: ExitStack, home: Path) -> str:
-    port, settings = free_port(), Settings()
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
-    command += ["--worker-class", "gthread", "--keep-alive", "15", "--log-level", "warning"]
-    command += ["--workers", str(settings.workers), "--threads", str(settings.threads)]
+    port = free_port()
     url = f"http://127.0.0.1:{port}/files"
-    stack.enter_context(serving([*command, "benchmarks.http:hello()"], f"{url}/hello", home))
+    command = [sys.executable, "-m", "benchmarks.hello", str(port)]
+    stack.enter_context(serving(command, f"{url}/hello", home))
     return url
 
 

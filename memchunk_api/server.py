@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,15 @@ BACKLOG = 2048
 
 KEEPALIVE_SECONDS = 15
 
+Application = Callable[[memchunk.Store, Settings, Metrics], Any]
+
 
 class StartError(Exception):
     """The server cannot start; the message is one line for whoever started it."""
 
 
-def run(settings: Settings) -> None:
-    """Serve until told to stop; the process exits from within.
+def run(settings: Settings, application: Application = create_app) -> None:
+    """Serve `application` until told to stop; the process exits from within.
 
     Raises:
         StartError: a port is taken, an address is none, or there is no memcached.
@@ -57,7 +60,9 @@ def run(settings: Settings) -> None:
             servers = [memcached.address]
         store = _connect(settings, servers, counters)
         greeting = _greeting(settings, store, listeners)
-        _Gunicorn(settings, store, reporter, listeners, greeting).run()
+        _Gunicorn(
+            settings, lambda: application(store, settings, counters), reporter, listeners, greeting
+        ).run()
     except (memchunk.MemchunkError, ValueError) as error:
         raise StartError(str(error)) from None
     finally:
@@ -75,13 +80,13 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
     def __init__(
         self,
         settings: Settings,
-        store: memchunk.Store,
+        application: Callable[[], Any],
         reporter: Reporter,
         listeners: list[socket.socket],
         greeting: str,
     ) -> None:
         self._settings = settings
-        self._store = store
+        self._application = application
         self.reporter = reporter
         # Handed over once; gunicorn reads its settings again on SIGHUP.
         self._bind = [f"fd://{listener.detach()}" for listener in listeners]
@@ -116,7 +121,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """The application, made anew in each worker; the store survives the fork."""
-        return create_app(self._store, self._settings, self.reporter.metrics)
+        return self._application()
 
 
 class _Logger(Logger):  # type: ignore[misc]
