@@ -241,7 +241,7 @@ class BulkClient(Client):
                 self._read_into(buffer)
         else:
             self._skip(length)
-        if self._read_line(VALUE_END) != b"":
+        if self._read_value(len(VALUE_END)) != VALUE_END:
             raise MemcacheUnknownError("a value did not end where its length said")
         cas = Unique(*fields[4:])
         cas.asked_at = self._asked_at

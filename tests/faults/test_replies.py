@@ -48,8 +48,8 @@ class Connected(BulkClient):
 
 
 @contextmanager
-def hearing(said: bytes, piece: int = 0) -> Iterator[BulkClient]:
-    """A connection whose server says this, and then hangs up."""
+def hearing(said: bytes, piece: int = 0, *, hangs_up: bool = True) -> Iterator[BulkClient]:
+    """A connection whose server says this, and then hangs up, or says no more."""
     terms = Terms(timeout=5, connect_timeout=0.001, deadline=math.inf)
     near, far = socket.socketpair()
     with near, far:
@@ -61,7 +61,8 @@ def hearing(said: bytes, piece: int = 0) -> Iterator[BulkClient]:
         client.join(wire)
         far.settimeout(5)
         far.sendall(said)
-        far.shutdown(socket.SHUT_WR)
+        if hangs_up:
+            far.shutdown(socket.SHUT_WR)
         yield client
         client.close()
 
@@ -119,6 +120,14 @@ def test_a_conversation_that_breaks_off_is_no_answer(
     end = data.draw(st.integers(0, len(said) - 1))
     with hearing(said[:end]) as client:
         assert ask(client, commands) is None
+
+
+def test_what_cannot_be_the_end_of_a_value_is_not_waited_for() -> None:
+    with (
+        hearing(b"VALUE k 0 1 1\r\nv?!\r\n?!\r\n", hangs_up=False) as client,
+        pytest.raises(UnavailableError, match="did not end where its length said"),
+    ):
+        list(client.pipeline([protocol.gets("k", LIMIT)], in_flight=1))
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
