@@ -11,7 +11,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -117,11 +116,6 @@ def store(
     with memchunk.connect(relay.address, namespace=namespace, **terms) as store:  # type: ignore[arg-type]
         patiently(store.check)
         yield store
-    with memchunk.connect(memcached_address, namespace=namespace, deadline=0.2) as direct:
-        for name in VERSIONS:
-            # not while it is on its way to another name
-            with suppress(NotFoundError, ChangedError, UnavailableError):
-                direct.delete(name)
 
 
 def patiently(act: Callable[[], T]) -> T:
