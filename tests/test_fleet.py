@@ -211,7 +211,7 @@ def test_of_many_callers_one_tries_a_server_that_hangs(three: list[LocalMemcache
 @pytest.mark.parametrize("hangs", [False, True])
 def test_back_again_it_is_used_within_seconds(three: list[LocalMemcached], hangs: bool) -> None:
     server = three[0]
-    with connected(three, timeout=0.2, connect_timeout=0.2) as store:
+    with connected(three, timeout=1, connect_timeout=1) as store:
         [name] = names_on(store, server, 1)
         store.put(name, b"content")
         (server.pause if hangs else server.kill)()

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-START_SECONDS = 20
+START_SECONDS = 60
 ANSWER_SECONDS = 30
 
 
