@@ -14,6 +14,7 @@ export class Files {
   #prefix = "";
   #next = null; // where the list goes on, null where it ends
   #call = new AbortController();
+  #news = new Map(); // since the list was asked for: name to info, or to nothing where it went
   #again = () => {}; // what failed, to be tried again
 
   constructor(section, onUploadAgain) {
@@ -38,6 +39,7 @@ export class Files {
 
   /** Show a file that was stored just now. */
   put(info) {
+    this.#news.set(info.name, info);
     // Further down than what is seen: it comes with the rest.
     const isFurther = this.#next !== null && compare(info.name, this.#next) > 0;
     if (info.name.startsWith(this.#prefix) && !isFurther) this.#show(info);
@@ -54,12 +56,15 @@ export class Files {
   async #fetch(after, prepare) {
     this.#call.abort();
     this.#call = new AbortController();
+    this.#news = new Map();
     this.section.ariaBusy = "true";
     try {
       const { files: infos, next } = await list(this.#prefix, after, this.#call.signal);
       prepare();
       this.#next = next;
       infos.forEach((info) => this.#show(info));
+      // The server may have made the list before these came and went.
+      this.#news.forEach((info, name) => (info ? this.put(info) : this.#drop(name)));
       part(this.section, "trouble").hidden = true;
     } catch (error) {
       if (error.name === "AbortError") return; // a later call took its place
@@ -84,6 +89,8 @@ export class Files {
   }
 
   #drop(name) {
+    this.#news.set(name, null);
+    if (!this.#shown.has(name)) return;
     const { row } = this.#shown.get(name);
     const hadFocus = row.contains(document.activeElement);
     const neighbour = row.nextElementSibling ?? row.previousElementSibling;

@@ -6,14 +6,15 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from memchunk.breaker import PAUSE_SECONDS
 from tests.browser.chromium import Visit
-from tests.browser.sights import names, put, row, tool
+from tests.browser.sights import choose, names, put, row, tool
 from tests.http.serving import Server
 from tests.servers import LocalMemcached
 
@@ -44,6 +45,28 @@ def test_a_file_with_all_that_is_known_of_it(page: Page, http: httpx.Client) -> 
     expect(file).to_contain_text(hashlib.sha256(content).hexdigest()[:8])
     expect(file.locator("td.size")).to_have_attribute("title", "1,500,000 bytes")
     expect(page.locator(".count")).to_have_text("1 file, 1.4 MiB")
+
+
+def test_a_list_that_comes_late_takes_nothing_back(
+    page: Page, http: httpx.Client, make: Callable[..., Path]
+) -> None:
+    """Neither what was stored nor what was deleted since the server made it."""
+    put(http, "gone", b"x")
+    page.goto("/")
+    expect(row(page, "gone")).to_be_visible()
+    late: list[tuple[Route, APIResponse]] = []
+    page.route("**/files?*", lambda route: late.append((route, route.fetch())))
+    with page.expect_request("**/files?*"):
+        page.get_by_label("Names that begin with").fill("g")
+    choose(page, make("gained"))
+    expect(row(page, "gained")).to_be_visible()
+    tool(page, "gone", "Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(row(page, "gone")).to_have_count(0)
+    [(route, answer)] = late
+    route.fulfill(response=answer)
+    expect(page.locator("#files")).to_have_attribute("aria-busy", "false")
+    assert names(page) == ["gained"]
 
 
 def test_ages_and_expiries_grow(page: Page, http: httpx.Client) -> None:
