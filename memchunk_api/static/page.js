@@ -40,11 +40,14 @@ function chooseAgain(name) {
 
 const carriesFiles = (event) => event.dataTransfer.types.includes("Files");
 
-addEventListener("dragover", (event) => {
-  if (!carriesFiles(event)) return;
-  event.preventDefault();
-  document.body.dataset.dragging = "";
-});
+// Both: where what is under the pointer changes, it is asked by the first alone whether it takes files.
+for (const type of ["dragenter", "dragover"]) {
+  addEventListener(type, (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    document.body.dataset.dragging = "";
+  });
+}
 
 addEventListener("dragleave", (event) => {
   if (!event.relatedTarget) delete document.body.dataset.dragging; // it left the window

@@ -74,8 +74,9 @@ class Visit:
     def drop(self, *paths: os.PathLike[str]) -> None:
         """Drag files or folders from a file manager over the page, and let go."""
         data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-        for step in "dragEnter", "dragOver", "drop":
-            event = {"type": step, "x": 200, "y": 400, "data": data}
+        # Let go over something else than a moment before: the list may come meanwhile.
+        for step, y in ("dragEnter", 400), ("dragOver", 400), ("drop", 120):
+            event = {"type": step, "x": 200, "y": y, "data": data}
             self._devtools.send("Input.dispatchDragEvent", event)
 
     def _hear(self, message: str) -> None:
