@@ -7,7 +7,8 @@ for each name there is an order of these moments in which everybody saw what was
 already tried). A call whose outcome nobody learned may have taken effect at any moment
 after its start, or never.
 A rename is two such moments: the file appears under its new name, then it goes from its
-old one. So is a listing one for each name. Nothing is claimed across names.
+old one. So is a listing one for each name, but it may omit a file that is still being stored.
+Nothing is claimed across names.
 Pure: calls in, objections out.
 """
 
@@ -61,6 +62,7 @@ class Step:
         but_not: the file that did not.
         leaves: what stands there afterwards: a file, None, SOME_FILE or AS_IT_WAS.
         certain: whether it has taken place at all.
+        overlooks: files that may have stood there although it saw None.
     """
 
     call: Call
@@ -70,9 +72,12 @@ class Step:
     leaves: Value = AS_IT_WAS
     but_not: Value = ANYTHING
     certain: bool = True
+    overlooks: frozenset[Value] = frozenset()
 
     def fits(self, value: Value) -> bool:
         """Whether it can take place while `value` stands there."""
+        if value in self.overlooks:
+            return True
         if self.sees is None or value is None:
             return self.sees == value or self.sees == ANYTHING
         is_that = self.sees in (ANYTHING, SOME_FILE, value) or value == SOME_FILE
@@ -89,11 +94,31 @@ class Step:
 def objections(history: Iterable[Call], names: Collection[str]) -> list[str]:
     """What is wrong with a history that began with nothing under these `names`."""
     steps: defaultdict[str, list[Step]] = defaultdict(list)
-    for call in history:
+    calls = list(history)
+    for call in calls:
         for name, step in _steps(call, names):
-            steps[name].append(step)
+            omits = call.verb == "list" and step.sees is None
+            overlooks = _being_stored(name, call, calls) if omits else frozenset()
+            steps[name].append(replace(step, overlooks=overlooks))
     found = ((name, _first_misfit(steps[name])) for name in sorted(steps))
     return [f"{name!r}: no order explains {misfit}" for name, misfit in found if misfit]
+
+
+def _being_stored(name: str, listing: Call, calls: Sequence[Call]) -> frozenset[Value]:
+    """The files whose writers were not done when the listing began.
+
+    One may have been read already, and is not listed yet: a file is entered in the journal
+    once it stands, before its writer is told so.
+    """
+    return frozenset(
+        call.value
+        for call in calls
+        if call.outcome == "ok"
+        and name == (call.new_name if call.verb in ("rename", "replace") else call.name)
+        and call.verb in ("put", "create", "match", "rename", "replace")
+        and call.start < listing.end
+        and call.end > listing.start
+    )
 
 
 def _steps(call: Call, names: Collection[str]) -> Iterator[tuple[str, Step]]:

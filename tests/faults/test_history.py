@@ -64,6 +64,12 @@ RIGHT = {
         call("read", 4, 5, name="b", value="1"),
     ],
     "a listing": [PUT_1, call("list", 2, 3, listed={"a": "1"})],
+    "a listing without what is being stored": [
+        call("put", 0, 9, value="1"),
+        call("read", 2, 3, value="1"),
+        call("list", 4, 5),
+        call("read", 6, 7, value="1"),
+    ],
     "a listing that may omit names": [PUT_1, call("find", 2, 3)],
     "a loss of everything": [PUT_1, call("wipe", 2, 3), call("read", 4, 5, "not_found")],
     "a match": [PUT_1, call("match", 2, 3, over="1", value="2"), call("read", 4, 5, value="2")],
@@ -132,6 +138,12 @@ WRONG = {
         call("read", 8, 9, "not_found"),
     ],
     "a listing without what is there": [PUT_1, call("list", 2, 3)],
+    "a listing without what was there before another was being stored": [
+        PUT_1,
+        call("list", 2, 4),
+        call("read", 5, 6, value="1"),
+        call("put", 3, 9, value="2"),
+    ],
     "a listing with what was never there": [call("list", 2, 3, listed={"b": "1"})],
     "a listing of what was replaced": [
         PUT_1,
