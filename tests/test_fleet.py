@@ -188,12 +188,14 @@ def test_a_server_that_hangs_is_waited_for_once(three: list[LocalMemcached]) -> 
         lost = names_on(store, hanging, 1)[0]
         with pytest.raises(UnavailableError, match="did not answer within 1 s"):
             store.get(lost)
-        # fifty times a second's wait, if each were to wait
-        until = time.monotonic() + PAUSE_SECONDS / 2
-        while time.monotonic() < until:
-            with pytest.raises(UnavailableError, match="a moment ago, .*did not answer") as caught:
+        errors = []
+        for _ in range(50):
+            with pytest.raises(UnavailableError, match="did not answer") as caught:
                 store.get(lost)
             assert caught.value.server == hanging.address
+            errors.append(str(caught.value))
+        # a busy machine may take so long over this that one more has to try
+        assert sum("a moment ago" in error for error in errors) >= 48
 
 
 def test_of_many_callers_one_tries_a_server_that_hangs(three: list[LocalMemcached]) -> None:

@@ -433,8 +433,8 @@ def test_a_damaged_record(store: Store, items: Items) -> None:
 
 def test_it_expires_unless_parts_come(store: Store, items: Items) -> None:
     data = os.urandom(8)
-    upload = begin(store, data, 1, lifetime=2)
-    idle = begin(store, data, 1, lifetime=2)
+    upload = begin(store, data, 1, lifetime=3)
+    idle = begin(store, data, 1, lifetime=3)
     for index in range(7):
         send(store, upload, data, index)
         time.sleep(0.7)
