@@ -123,6 +123,10 @@ def resident_kib(pids: list[int]) -> int:
     return found
 
 
+def threads(pids: list[int]) -> int:
+    return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids)
+
+
 class Image:
     """An image that is never complete: chunk after chunk goes into it."""
 
@@ -218,11 +222,16 @@ def main() -> None:
                 for name, (_, pid) in servers.items()
             }
         pids = workers(servers["memchunk"][1])
-        resident, sent = [resident_kib(pids)], 0
+        resident, running, sent = [resident_kib(pids)], [threads(pids)], 0
         while sent < SOAK_CHUNKS:
             sent += images["memchunk"].send(SOAK_SECONDS, place)[0]
             resident.append(resident_kib(pids))
-        figures["resident_kib"] = {"chunks": sent, "of_all_workers": resident}
+            running.append(threads(pids))
+        figures["resident_kib"] = {
+            "chunks": sent,
+            "of_all_workers": resident,
+            "threads": running,
+        }
     report(figures)
     lab.save("images", COMMAND, figures)
     groups = {
@@ -242,6 +251,8 @@ def report(figures: dict[str, Any]) -> None:
         print(f"{name:12}{rate:8.0f}{rate / rates['parsing']:11.2f}{spent[name]:12.3f}{shown}")
     memory = figures["resident_kib"]
     print(f"workers' memory over {memory['chunks']} chunks, KiB: {memory['of_all_workers']}")
+    # a connection that finds no thread at rest starts one, which stays; some 50 KiB each
+    print(f"and their threads: {memory['threads']}")
 
 
 if __name__ == "__main__":
