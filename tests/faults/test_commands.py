@@ -150,6 +150,7 @@ def test_no_user_text_in_a_command(recorder: Recorder, torture: int) -> None:
                 lambda: store.put(name, value, replace=True, if_match={other}),
                 lambda: store.put(name, value, replace=True, sha256=other),
                 lambda: store.get(name),
+                lambda: store.stat(name),
                 lambda: store.touch(name, ttl=ttl),
                 lambda: store.update(name, new_name=other, content_type=content_type, ttl=ttl),
                 lambda: store.rename(name, other, replace=True),
