@@ -117,18 +117,17 @@ class Writer:
                 order.progress(draft.size, blocks.size)
             return seen
         seen = self._look(order)
-        self._stream(order, blocks, draft)
-        count = len(draft.crc32s)
-        if count > 1 and self._backend.missing_chunks(draft.generation, count):
-            raise self._crowded_out(order.name)
+        with Sha256() as sha256:
+            self._stream(order, blocks, draft, sha256)
+            count = len(draft.crc32s)  # the last of them are still being hashed
+            if count > 1 and self._backend.missing_chunks(draft.generation, count):
+                raise self._crowded_out(order.name)
+            draft.sha256 = sha256.hexdigest()
         return seen
 
-    def _stream(self, order: Order, blocks: Blocks, draft: Draft) -> None:
+    def _stream(self, order: Order, blocks: Blocks, draft: Draft, sha256: Sha256) -> None:
         """Store the chunks as the blocks come, a few of them under way at a time."""
-        with (
-            self._backend.server_of_chunks(draft.generation).connection() as connection,
-            Sha256() as sha256,
-        ):
+        with self._backend.server_of_chunks(draft.generation).connection() as connection:
             under_way: deque[Command] = deque()
             try:
                 for block in unhurried(blocks.blocks(draft.rule.chunk_size)):
@@ -143,7 +142,6 @@ class Writer:
             except BaseException:
                 connection.drain()  # or memcached would store them after they were freed
                 raise
-            draft.sha256 = sha256.hexdigest()
 
     def _chunk(self, draft: Draft, block: memoryview, sha256: Sha256) -> Command:
         """The command that stores `block` as the draft's next chunk."""
