@@ -32,10 +32,15 @@ class Blocks(Protocol):
 
 
 class Memory:
-    """Bytes that are in memory: no copy is made. A context manager, which lets go of them."""
+    """Bytes that are in memory: no copy is made. A context manager, which lets go of them.
+
+    Attributes:
+        view: all of them.
+        size: how many they are.
+    """
 
     def __init__(self, view: memoryview) -> None:
-        self._view = view
+        self.view = view
         self.size: int | None = len(view)
         _check_size(len(view))
 
@@ -43,12 +48,12 @@ class Memory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._view.release()
+        self.view.release()
 
     def blocks(self, block_bytes: int) -> Iterator[memoryview]:
         """The blocks: see `Blocks`."""
-        for start in range(0, len(self._view), block_bytes):
-            yield self._view[start : start + block_bytes]
+        for start in range(0, len(self.view), block_bytes):
+            yield self.view[start : start + block_bytes]
 
 
 class Stream:

@@ -104,9 +104,8 @@ class Writer:
         chunk_size = draft.rule.chunk_size
         if isinstance(blocks, Memory) and blocks.size is not None and blocks.size <= chunk_size:
             with Sha256() as sha256:
-                commands = [
-                    self._chunk(draft, block, sha256) for block in blocks.blocks(chunk_size)
-                ]
+                sha256.update(blocks.view)
+                commands = [self._chunk(draft, block) for block in blocks.blocks(chunk_size)]
                 seen, replies = self._index.look(order.name, beside=commands)
                 draft.sha256 = sha256.hexdigest()
             seen = self._amender.at_rest(order.name, seen)
@@ -129,9 +128,14 @@ class Writer:
         """Store the chunks as the blocks come, a few of them under way at a time."""
         with self._backend.server_of_chunks(draft.generation).connection() as connection:
             under_way: deque[Command] = deque()
+            memory = blocks if isinstance(blocks, Memory) else None
+            if memory is not None:  # at a stretch: the thread needs the interpreter but once
+                sha256.update(memory.view)
             try:
                 for block in unhurried(blocks.blocks(draft.rule.chunk_size)):
-                    command = self._chunk(draft, block, sha256)
+                    if memory is None:
+                        sha256.update(block)
+                    command = self._chunk(draft, block)
                     connection.send(command)
                     under_way.append(command)
                     self._collect(connection, under_way, keep=CHUNKS_IN_FLIGHT)
@@ -143,9 +147,8 @@ class Writer:
                 connection.drain()  # or memcached would store them after they were freed
                 raise
 
-    def _chunk(self, draft: Draft, block: memoryview, sha256: Sha256) -> Command:
+    def _chunk(self, draft: Draft, block: memoryview) -> Command:
         """The command that stores `block` as the draft's next chunk."""
-        sha256.update(block)
         index = len(draft.crc32s)
         draft.size += len(block)
         draft.crc32s.append(crc32(block))
