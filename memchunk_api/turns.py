@@ -2,7 +2,8 @@
 
 Threads that all want the interpreter slow each other down; one that waits for a slow client
 costs next to nothing, and one that moves a large file seldom needs the interpreter. So whoever
-works holds a turn, and lends it to others while it waits or moves a large file.
+works holds a turn, and lends it to others while it waits or moves a large file. Turns spare
+work and are no limit: who waits long for one does without.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from contextlib import contextmanager
 # budget of `buffers.py` says how many such files there may be at once.
 LARGE_BYTES = 1024 * 1024
 
+# Whoever has held a turn for so long waits for a memcached that does not answer, most likely. The
+# others are not to wait for that too, and /livez least of all.
+PATIENCE_SECONDS = 0.5
+
 _here = threading.local()
 
 
@@ -27,7 +32,7 @@ class Turns:
     """
 
     def __init__(self, number: int) -> None:
-        self._free = number
+        self._free = number  # fewer than none while some work without
         self._queue: deque[threading.Lock] = deque()
         self._lock = threading.Lock()
 
@@ -44,17 +49,22 @@ class Turns:
 
     def _take(self) -> None:
         with self._lock:
-            if self._free:
+            if self._free > 0:
                 self._free -= 1
                 return
             called = threading.Lock()
             called.acquire()
             self._queue.append(called)
-        called.acquire()
+        if called.acquire(timeout=PATIENCE_SECONDS):
+            return
+        with self._lock:
+            if called in self._queue:  # else it was called just now
+                self._queue.remove(called)
+                self._free -= 1
 
     def _give(self) -> None:
         with self._lock:
-            if self._queue:
+            if self._queue and self._free >= 0:
                 self._queue.popleft().release()
             else:
                 self._free += 1

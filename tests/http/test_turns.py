@@ -103,3 +103,51 @@ def test_turns_are_given_in_order_and_lent_while_somebody_waits() -> None:
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2, 3, 4]
+
+
+def test_who_waits_for_memcached_keeps_nobody_waiting_for_long(
+    serve: Callable[..., Server], start_memcached: Callable[..., LocalMemcached]
+) -> None:
+    memcached = start_memcached()
+    server = serve(SERVERS=memcached.address, WORKERS="1", THREADS="1")
+    with server.connect() as stuck, server.client(timeout=4) as http:
+        assert http.get("/readyz").status_code == 200
+        memcached.pause()
+        stuck.sendall(request("GET", "/files/a"))
+        for _ in range(2):
+            assert http.get("/livez").status_code == 200
+        memcached.resume()
+        assert stuck.recv(12) == b"HTTP/1.1 404"
+
+
+def test_turns_that_were_done_without_are_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = Turns(1)
+    working: list[int] = []
+    most = 0
+
+    def work(done: threading.Event) -> None:
+        nonlocal most
+        with turns.one():
+            working.append(1)
+            most = max(most, len(working))
+            done.wait()
+            working.pop()
+
+    def together(count: int, done: threading.Event) -> list[threading.Thread]:
+        threads = [threading.Thread(target=work, args=(done,)) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    released = threading.Event()
+    stuck = together(3, released)
+    while len(working) < 3:  # two lose patience
+        stuck[0].join(0.05)
+    released.set()
+    for thread in stuck:
+        thread.join()
+    monkeypatch.setattr("memchunk_api.turns.PATIENCE_SECONDS", 60)
+    most = 0
+    for thread in together(20, released):
+        thread.join()
+    assert most == 1
