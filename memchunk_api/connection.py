@@ -96,18 +96,18 @@ class PacedSocket(socket.socket):
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Send all of `data`, at `LEAST_BYTES_PER_SECOND` after a first patience."""
-        remaining = SEND_PATIENCE_SECONDS + len(data) / LEAST_BYTES_PER_SECOND
-        deadline = time.monotonic() + remaining
+        started = time.monotonic()
         left = memoryview(data)
         while left:
-            if remaining <= 0:
+            earned = SEND_PATIENCE_SECONDS + (len(data) - len(left)) / LEAST_BYTES_PER_SECOND
+            seconds = min(earned - (time.monotonic() - started), SEND_PATIENCE_SECONDS)
+            if seconds <= 0:
                 raise _too_slow()
             try:
                 sent = super().send(left, flags | socket.MSG_DONTWAIT)
             except BlockingIOError:
-                sent = self._wait_to_send(left, flags, min(remaining, SEND_PATIENCE_SECONDS))
+                sent = self._wait_to_send(left, flags, seconds)
             left = left[sent:]
-            remaining = deadline - time.monotonic()
 
     def send_body(self, data: Any, /) -> None:
         """Send some of an answer's body past gunicorn, and count it in `body_sent`."""
