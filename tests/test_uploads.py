@@ -29,6 +29,7 @@ from memchunk import (
     UploadIncompleteError,
     names,
 )
+from memchunk.assembly import Assembler
 from memchunk.parts import BATCH, Parts
 from memchunk.plan import MAX_PART_BYTES, Upload
 from tests.items import Items, flipped
@@ -453,6 +454,24 @@ def test_parts_outlive_their_record(store: Store, items: Items) -> None:
     assert abs(record - time.time() - 3600) < 30
     for index in 0, 1:
         assert abs(expiries[part_key(items, upload, index)] - time.time() - 7200) < 30
+
+
+def test_it_is_finished_whatever_becomes_of_the_connections(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = begin(store, b"abc", 2)
+    send(store, upload, b"abc")
+    make = Assembler.make
+
+    def make_and_hang_up(self: Assembler, upload: Upload, parts: Parts) -> FileInfo | None:
+        info = make(self, upload, parts)
+        store.close()
+        return info
+
+    monkeypatch.setattr(Assembler, "make", make_and_hang_up)
+    info = store.uploads.finish(upload.id)
+    assert store.uploads.get(upload.id).finished
+    assert store.uploads.finish(upload.id) == info
 
 
 def test_several_finishers_make_one_file(store: Store, other: Store, items: Items) -> None:
