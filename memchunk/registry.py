@@ -106,13 +106,12 @@ class Registry:
         Where it does not, or memcached has no room for the mark, it is not: the file is
         there all the same.
         """
+        finished = changed_copy(upload, finished=True)
         seen: Registration | None = over
         for _ in range(MAX_ATTEMPTS):
             if seen is None or seen.record != over.record:
                 return
-            [reply] = self._backend.exchange(
-                [self._store(changed_copy(upload, finished=True), seen)]
-            )
+            [reply] = self._backend.exchange([self._store(finished, seen)])
             if reply.word != "EXISTS":
                 return
             seen = self.look(upload.id)  # the connection may only have been too young for a cas
