@@ -24,7 +24,7 @@ from memchunk_api import conditional, description, preconditions
 from memchunk_api.buffers import SMALL_BYTES, Budget, BusyError
 from memchunk_api.conditional import ByteRange, Verdict
 from memchunk_api.connection import PacedSocket
-from memchunk_api.turns import LARGE_BYTES, aside
+from memchunk_api.turns import moving
 
 log = logging.getLogger("memchunk_api")
 
@@ -100,8 +100,7 @@ class Download:
                 if info.size <= SMALL_BYTES:
                     view = memoryview(bytearray(info.size))
                 else:
-                    if info.size >= LARGE_BYTES:
-                        held.enter_context(aside())
+                    held.enter_context(moving(info.size))
                     lease = self._budget.lease(info.size)
                     held.callback(lease.release)
                     view = lease.view

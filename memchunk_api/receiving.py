@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote
@@ -37,7 +36,7 @@ from memchunk_api.body import (
 from memchunk_api.buffers import SMALL_BYTES, Budget
 from memchunk_api.forms import FORM_OVERHEAD_BYTES, MOST_FORM_PARTS, Form
 from memchunk_api.settings import Settings
-from memchunk_api.turns import LARGE_BYTES, aside
+from memchunk_api.turns import moving
 
 log = logging.getLogger("memchunk_api")
 
@@ -174,7 +173,7 @@ class Writer:
         needed = WRITE_BUFFER_BYTES
         if upload.length is not None:
             needed = min(needed, upload.length)
-        with self._budget.reserve(needed), aside() if needed >= LARGE_BYTES else nullcontext():
+        with self._budget.reserve(needed), moving(needed):
             return store(upload.source)
 
     def take_back(self, stored: Iterable[FileInfo]) -> list[str]:

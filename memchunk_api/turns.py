@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 # From here on what moves a file is mostly the kernel and the hash, beside the interpreter. The
 # budget of `buffers.py` says how many such files there may be at once.
@@ -84,3 +84,8 @@ def aside() -> Iterator[None]:
     finally:
         turns._take()
         _here.turns = turns
+
+
+def moving(size: int) -> AbstractContextManager[None]:
+    """Lend the turn as `aside` does while the block moves `size` bytes, if that is a large file."""
+    return aside() if size >= LARGE_BYTES else nullcontext()

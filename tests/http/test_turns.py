@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from memchunk_api.turns import LARGE_BYTES, Turns, aside
+from memchunk_api.turns import LARGE_BYTES, Turns, aside, moving
 from tests.http.conftest import NAMESPACE
 from tests.http.serving import Server, request
 from tests.servers import LocalMemcached
@@ -103,6 +103,15 @@ def test_turns_are_given_in_order_and_lent_while_somebody_waits() -> None:
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2, 3, 4]
+
+
+def test_a_large_file_lends_the_turn_while_it_is_moved_a_smaller_one_keeps_it() -> None:
+    turns = Turns(1)
+    with turns.one():
+        with moving(LARGE_BYTES - 1):
+            assert turns._free == 0
+        with moving(LARGE_BYTES):
+            assert turns._free == 1
 
 
 def test_who_waits_for_memcached_keeps_nobody_waiting_for_long(
