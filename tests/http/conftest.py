@@ -9,6 +9,7 @@ from contextlib import closing
 import httpx
 import pytest
 
+from tests.http.scripted import Script
 from tests.http.serving import Server
 from tests.items import Items
 
@@ -56,3 +57,18 @@ def serve() -> Iterator[Callable[..., Server]]:
     yield start
     for running in started:
         running.stop()
+
+
+@pytest.fixture
+def script() -> Iterator[Callable[..., Script]]:
+    """A function that starts a server with its answers: see `Script`."""
+    started: list[Script] = []
+
+    def start(*answers: bytes) -> Script:
+        started.append(Script(*answers))
+        started[-1].listen()
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +24,7 @@ from memchunk import (
 from memchunk_api import problems
 from memchunk_api.client import Client
 from memchunk_api.exchange import UnexpectedAnswerError
+from tests.http.scripted import AT_ONCE, Once, Script, answer, description, problem
 from tests.http.serving import Server
 from tests.relay import Relay
 from tests.servers import LocalMemcached
@@ -39,99 +37,6 @@ DATA = bytes(range(256)) * 8000
 def client(server: Server) -> Iterator[Client]:
     with Client(server.url) as client:
         yield client
-
-
-class Script:
-    """A server that answers each request, read to its end, with the next of the given answers.
-
-    Attributes:
-        requests: what came, head and body in one.
-    """
-
-    def __init__(self, *answers: bytes) -> None:
-        self.requests: list[bytes] = []
-        self._answers = iter(answers)
-        self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve)
-
-    def listen(self) -> None:
-        self._listener.listen()
-        self._thread.start()
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            for answer in self._answers:
-                connection, _ = self._listener.accept()
-                with connection:
-                    self.requests.append(_read_request(connection))
-                    connection.sendall(answer)
-
-
-def _read_request(connection: socket.socket) -> bytes:
-    with connection.makefile("rb") as stream:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += stream.readline()
-        fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:-2])
-        if b"transfer-encoding" in fields:
-            body = b""
-            while not body.endswith(b"0\r\n\r\n"):
-                body += stream.readline()
-        else:
-            body = stream.read(int(fields.get(b"content-length", 0)))
-    return head + body
-
-
-def answer(status: str, body: bytes | object = b"", *headers: str) -> bytes:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", "Connection: close", *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
-
-
-def problem(code: str, *headers: str) -> bytes:
-    cls = next(cls for cls in problems.STATUS if getattr(cls, "code", None) == code)
-    status = problems.STATUS[cls]
-    document = problems.document(status, code=code, message=f"this is {code}")
-    return answer(f"{int(status)} x", document, *headers)
-
-
-def description(content: bytes, name: str = "f") -> dict[str, object]:
-    return {
-        "name": name,
-        "size": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "chunk_count": 1,
-        "chunk_size": 1,
-        "content_type": "a/b",
-        "created_at": "2026-01-02T03:04:05.006000+00:00",
-        "expires_at": None,
-    }
-
-
-AT_ONCE = "Retry-After: 0"
-
-
-@pytest.fixture
-def script() -> Iterator[Callable[..., Script]]:
-    started: list[Script] = []
-
-    def start(*answers: bytes) -> Script:
-        started.append(Script(*answers))
-        started[-1].listen()
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
 
 
 # --- what arrives
@@ -273,16 +178,6 @@ def test_an_answer_is_heard_that_comes_before_all_was_sent(client: Client, name:
     with pytest.raises(AlreadyExistsError):
         client.put(name, Once(content))
     assert client.get(name) == b"old"
-
-
-class Once(io.BytesIO):
-    """A source that cannot go back."""
-
-    def seekable(self) -> bool:
-        return False
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        raise io.UnsupportedOperation("seek")
 
 
 def test_a_server_that_stored_something_else_is_told_to_delete_it(

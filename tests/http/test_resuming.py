@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from memchunk_api.client import Client
 from memchunk_api.exchange import UnexpectedAnswerError
 from memchunk_api.sending import ONE_REQUEST_BYTES
 from tests.http.commanding import CommandLine
+from tests.http.scripted import AT_ONCE, Once, Script, answer, description, problem
 from tests.http.serving import Server
-from tests.http.test_client_alone import AT_ONCE, Once, Script, answer, description, problem
 from tests.throttle import FULL_SPEED, Throttle
 from tests.together import together
 
@@ -39,20 +39,6 @@ CREATED = answer("201 x", b"", "Location: /uploads/one")
 CREATED_AGAIN = answer("201 x", b"", "Location: http://elsewhere/under/uploads/two")
 ALL_THERE = answer("204 x", b"", f"Upload-Offset: {len(LARGE)}")
 STORED = answer("200 x", description(LARGE))
-
-
-@pytest.fixture
-def script() -> Iterator[Callable[..., Script]]:
-    started: list[Script] = []
-
-    def start(*answers: bytes) -> Script:
-        started.append(Script(*answers))
-        started[-1].listen()
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
 
 
 def asked(server: Script) -> list[str]:
