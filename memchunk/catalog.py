@@ -18,15 +18,14 @@ from memchunk import journal, protocol
 from memchunk.backend import Backend
 from memchunk.errors import MemchunkError, StorageFullError, UnavailableError
 from memchunk.expiry import NEVER
-from memchunk.index import Index
+from memchunk.index import MANIFESTS_AT_ONCE, Index, manifest_keys
 from memchunk.journal import SEGMENTS, SHARDS, Replay, token_of
 from memchunk.manifest import Manifest
-from memchunk.names import journal_key, manifest_key, manifest_prefix
+from memchunk.names import journal_key, manifest_key
 from memchunk.protocol import EXPIRE_AT_ONCE, Command, Reply
 
 log = logging.getLogger("memchunk")
 
-MANIFESTS_AT_ONCE = 128
 SHARDS_AT_ONCE = 16
 MAX_SEGMENT_BYTES = 1024 * 1024
 MAX_LATE = 1024  # records
@@ -117,17 +116,15 @@ class Catalog:
         """
         known = {name for replay in self._replay() for name in replay.names()}
         found = 0
-        for server in self._backend.servers.values():
-            keys = [key for key, _ in server.items(manifest_prefix(self._backend.namespace))]
-            for start in range(0, len(keys), MANIFESTS_AT_ONCE):
-                records: dict[int, list[bytes]] = {}
-                for manifest in self._index.load(keys[start : start + MANIFESTS_AT_ONCE]):
-                    if manifest.name not in known:
-                        record = journal.added(manifest.name, token_of(manifest))
-                        records.setdefault(journal.shard_of(manifest.name), []).append(record)
-                        found += 1
-                for shard, lines in records.items():
-                    self._write(shard, b"".join(lines))
+        for _, keys in manifest_keys(self._backend):
+            records: dict[int, list[bytes]] = {}
+            for manifest in self._index.load(keys):
+                if manifest.name not in known:
+                    record = journal.added(manifest.name, token_of(manifest))
+                    records.setdefault(journal.shard_of(manifest.name), []).append(record)
+                    found += 1
+            for shard, lines in records.items():
+                self._write(shard, b"".join(lines))
         return found
 
     def _append(self, name: str, record: bytes) -> Command:

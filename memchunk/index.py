@@ -8,7 +8,7 @@ unseen.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,9 +18,11 @@ from memchunk.errors import AlreadyExistsError, ChangedError, CorruptError, NotF
 from memchunk.expiry import exptime
 from memchunk.known import KnownFiles, is_small
 from memchunk.manifest import MAX_MANIFEST_BYTES, Manifest
-from memchunk.names import manifest_key
+from memchunk.names import manifest_key, manifest_prefix
 from memchunk.protocol import Command, Reply
 from memchunk.server import Server
+
+MANIFESTS_AT_ONCE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,18 @@ class Index:
             self._known.remember(record, manifest)
         else:
             self._known.forget(manifest.name)
+
+
+def manifest_keys(backend: Backend) -> Iterator[tuple[Server, list[str]]]:
+    """The keys of all manifests: a server, and some of those that it holds, one after another.
+
+    It may hold some that belong on another one. Raises `UnavailableError`, also where a
+    server does not tell which items it holds.
+    """
+    for server in backend.servers.values():
+        keys = [key for key, _ in server.items(manifest_prefix(backend.namespace))]
+        for start in range(0, len(keys), MANIFESTS_AT_ONCE):
+            yield server, keys[start : start + MANIFESTS_AT_ONCE]
 
 
 def readable(entry: Entry) -> Manifest:

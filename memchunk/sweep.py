@@ -22,12 +22,12 @@ from memchunk.amend import Amender
 from memchunk.backend import Backend
 from memchunk.errors import CorruptError
 from memchunk.expiry import DRAFT_SECONDS
+from memchunk.index import manifest_keys
 from memchunk.manifest import MAX_MANIFEST_BYTES, Manifest, UnknownVersionError
-from memchunk.names import chunk_prefix, generation_of, manifest_prefix
+from memchunk.names import chunk_prefix, generation_of
 from memchunk.server import Server
 
 LOOKS = 2
-MANIFESTS_AT_ONCE = 128
 
 
 def sweep(backend: Backend, amender: Amender) -> int:
@@ -53,7 +53,8 @@ def _take_named(generations: dict[str, int], backend: Backend) -> list[Manifest]
         return []
     return [
         manifest
-        for manifest in _manifests(backend)
+        for server, keys in manifest_keys(backend)
+        for manifest in _load(server, keys)
         if generations.pop(manifest.generation, None) is not None
     ]
 
@@ -68,14 +69,6 @@ def _lasting(backend: Backend) -> dict[str, int]:
                 generation, index = generation_of(key)
                 counts[generation] = max(counts.get(generation, 0), index + 1)
     return counts
-
-
-def _manifests(backend: Backend) -> Iterator[Manifest]:
-    """All manifests, wherever they lie."""
-    for server in backend.servers.values():
-        keys = [key for key, _ in server.items(manifest_prefix(backend.namespace))]
-        for start in range(0, len(keys), MANIFESTS_AT_ONCE):
-            yield from _load(server, keys[start : start + MANIFESTS_AT_ONCE])
 
 
 def _load(server: Server, keys: Sequence[str]) -> Iterator[Manifest]:

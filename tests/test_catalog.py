@@ -169,6 +169,14 @@ def test_a_lost_segment_costs_its_own_names_only(store: Store, items: Items) -> 
     assert store.reindex() == 0
 
 
+def test_reindex_finds_all_of_many(store: Store, items: Items) -> None:
+    for number in range(300):
+        store.put(f"f{number}", b"")
+    for key in items.journal():
+        items.client.delete(key)
+    assert store.reindex() == len(listed(store)) == 300
+
+
 def test_reindex_sees_its_own_namespace_only(store: Store, memcached_address: str) -> None:
     with memchunk.connect(memcached_address, namespace="other.name-space_1") as other:
         other.put("theirs", b"")

@@ -90,6 +90,17 @@ def test_on_all_servers_of_a_fleet(start_memcached: Callable[..., LocalMemcached
         each.close()
 
 
+def test_takes_none_from_a_file_that_lies_where_it_belongs_no_more(
+    start_memcached: Callable[..., LocalMemcached],
+) -> None:
+    addresses = [start_memcached().address for _ in range(3)]
+    with memchunk.connect(addresses[:2]) as store:
+        for number in range(20):
+            store.put(f"f{number}", b"content")
+    with memchunk.connect(addresses) as store:
+        assert store.sweep() == 0
+
+
 def test_not_where_a_later_version_has_written(store: Store, items: Items) -> None:
     """Which chunks that one needs is not known here."""
     store.put("f", CONTENT)
