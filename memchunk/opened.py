@@ -6,14 +6,14 @@ import io
 
 from memchunk.call import Telling
 from memchunk.errors import ChangedError
-from memchunk.fresh import FreshBytes
 from memchunk.layout import Slice
 from memchunk.manifest import FileInfo, Manifest
 from memchunk.protocol import Buffer
 from memchunk.reader import Reader
+from memchunk.seekable import SeekableFile
 
 
-class StoredFile(io.RawIOBase):
+class StoredFile(SeekableFile):
     """A file in memcached as a raw, seekable, read-only stream; one chunk is held at a time.
 
     A chunk is fetched when it is first touched, and checked before any of it is
@@ -26,7 +26,6 @@ class StoredFile(io.RawIOBase):
         super().__init__()
         self._reader = reader
         self._manifest = manifest
-        self._position = 0
         self._untouched = True
         self._held = -1
         self._chunk = bytearray()
@@ -36,28 +35,11 @@ class StoredFile(io.RawIOBase):
         """What is known of the file that is being read."""
         return self._manifest.info()
 
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """The position, in bytes."""
-        return self._position
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Set the position, which may lie past the end; the new position."""
-        self._check_open()
-        size = self._manifest.layout.size
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: size}.get(whence)
-        if base is None or base + offset < 0:
-            raise ValueError("a position before the file's start")
-        if base + offset != self._position:
+        before = self._position
+        if super().seek(offset, whence) != before:
             self._untouched = False
-        self._position = base + offset
         return self._position
 
     def readinto(self, buffer: Buffer) -> int:  # type: ignore[override]
@@ -77,12 +59,7 @@ class StoredFile(io.RawIOBase):
         """The bytes from the position to the end."""
         self._check_open()
         self._next_piece(1)  # once a chunk is held the file cannot become another one
-        rest = max(0, self._manifest.layout.size - self._position)
-        fresh = FreshBytes(rest)
-        done = 0
-        while done < rest:
-            done += self.readinto(fresh.view[done:])
-        return fresh.take()
+        return super().readall()
 
     def _next_piece(self, length: int) -> Slice | None:
         """What comes next, of at most `length` bytes, with its chunk held; None at the end."""
@@ -112,7 +89,3 @@ class StoredFile(io.RawIOBase):
             )
         self._manifest = successor
         return False
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ValueError("I/O operation on closed file")

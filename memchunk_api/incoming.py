@@ -6,7 +6,6 @@ Whatever bytes the client hands out have come through here.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO
@@ -15,8 +14,8 @@ import httpx
 
 from memchunk import MAX_FILE_BYTES, CorruptError, FileInfo, UnavailableError
 from memchunk.draft import Progress
-from memchunk.fresh import FreshBytes
 from memchunk.protocol import Buffer
+from memchunk.seekable import SeekableFile
 from memchunk_api import digests
 from memchunk_api.conditional import ByteRange
 from memchunk_api.exchange import no_memchunk
@@ -83,7 +82,7 @@ class Incoming:
         return done
 
 
-class RemoteFile(io.RawIOBase):
+class RemoteFile(SeekableFile):
     """A file on a server as a raw, seekable, read-only stream; each read is a request.
 
     The server verifies each chunk before it sends any of it. Reading raises `EvictedError`,
@@ -100,37 +99,11 @@ class RemoteFile(io.RawIOBase):
         super().__init__()
         self._info = info
         self._fetch = fetch
-        self._position = 0
 
     @property
     def info(self) -> FileInfo:
         """What is known of the file that is being read."""
         return self._info
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """The position, in bytes."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Set the position, which may lie past the end; the new position."""
-        self._check_open()
-        base = {
-            io.SEEK_SET: 0,
-            io.SEEK_CUR: self._position,
-            io.SEEK_END: self._info.size,
-        }.get(whence)
-        if base is None or base + offset < 0:
-            raise ValueError("a position before the file's start")
-        self._position = base + offset
-        return self._position
 
     def readinto(self, buffer: Buffer) -> int:  # type: ignore[override]
         """Read into `buffer` from the position on; the number of bytes, 0 at the file's end."""
@@ -153,15 +126,3 @@ class RemoteFile(io.RawIOBase):
                 raise
         self._position += done
         return done
-
-    def readall(self) -> bytes:
-        """The bytes from the position to the end."""
-        fresh = FreshBytes(max(0, self._info.size - self._position))
-        done = 0
-        while count := self.readinto(fresh.view[done:]):
-            done += count
-        return fresh.take()
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ValueError("I/O operation on closed file")

@@ -41,6 +41,7 @@ LAYERS = {
     "fresh": 2,
     "mediatype": 2,
     "observer": 2,
+    "seekable": 2,
     "sources": 2,
     "wire": 3,
     "bulk": 4,
