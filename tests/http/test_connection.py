@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing, suppress
 
 import httpx
 import pytest
 
 from memchunk_api.buffers import SMALL_BYTES
-from memchunk_api.connection import PacedSocket
+from memchunk_api.connection import (
+    LEAST_BYTES_PER_SECOND,
+    SEND_PATIENCE_SECONDS,
+    PacedSocket,
+)
 from memchunk_api.downloads import SEND_BYTES
 from tests.http.serving import Server, request
 
@@ -79,6 +84,53 @@ def test_who_fills_a_buffer_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPat
         with pytest.raises(TimeoutError, match="too slow"):
             while received < 100_000:
                 received += paced.recv_into(bytearray(1))
+
+
+class Reader:
+    """Reads from a `PacedSocket` at `rate`, in bytes per second of a clock that it moves itself.
+
+    Whenever the socket asks for the time, the reader has taken all that was on its way, and the
+    clock shows how long that took. So nobody waits, and no machine is too slow for the test.
+
+    Attributes:
+        paced: the socket that is read from.
+        taken: bytes so far.
+    """
+
+    def __init__(self, rate: float) -> None:
+        ours, self._theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # a little at a time
+        self.paced = PacedSocket(ours)
+        self.taken = 0
+        self._rate = rate
+
+    def monotonic(self) -> float:
+        with suppress(BlockingIOError):  # nothing is on its way yet
+            self.taken += len(self._theirs.recv(1_000_000, socket.MSG_DONTWAIT))
+        return self.taken / self._rate
+
+    def close(self) -> None:
+        self._theirs.close()
+        self.paced.close()
+
+
+def test_who_takes_too_little_is_given_up_however_much_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with closing(Reader(LEAST_BYTES_PER_SECOND / 2)) as reader:
+        monkeypatch.setattr("memchunk_api.connection.time", reader)
+        with pytest.raises(TimeoutError, match="too slow"):
+            reader.paced.sendall(bytes(10_000_000))
+        overdrawn = reader.monotonic() - reader.taken / LEAST_BYTES_PER_SECOND
+        assert overdrawn == pytest.approx(SEND_PATIENCE_SECONDS, abs=1)
+
+
+def test_who_takes_enough_is_never_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Reader(LEAST_BYTES_PER_SECOND)) as reader:
+        monkeypatch.setattr("memchunk_api.connection.time", reader)
+        reader.paced.sendall(bytes(10_000_000))
+        assert reader.monotonic() > SEND_PATIENCE_SECONDS
+        assert reader.taken == 10_000_000
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.05])
