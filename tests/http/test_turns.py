@@ -131,32 +131,30 @@ def test_who_waits_for_memcached_keeps_nobody_waiting_for_long(
 
 def test_turns_that_were_done_without_are_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = Turns(1)
+    ends = [threading.Event() for _ in range(4)]
     working: list[int] = []
-    most = 0
 
-    def work(done: threading.Event) -> None:
-        nonlocal most
+    def work(number: int) -> None:
         with turns.one():
-            working.append(1)
-            most = max(most, len(working))
-            done.wait()
-            working.pop()
+            working.append(number)
+            ends[number].wait()
 
-    def together(count: int, done: threading.Event) -> list[threading.Thread]:
-        threads = [threading.Thread(target=work, args=(done,)) for _ in range(count)]
-        for thread in threads:
-            thread.start()
-        return threads
-
-    released = threading.Event()
-    stuck = together(3, released)
+    *threads, last = [threading.Thread(target=work, args=[number]) for number in range(4)]
+    monkeypatch.setattr("memchunk_api.turns.PATIENCE_SECONDS", 0.01)
+    for thread in threads:
+        thread.start()
     while len(working) < 3:  # two lose patience
-        stuck[0].join(0.05)
-    released.set()
-    for thread in stuck:
-        thread.join()
+        threads[0].join(0.01)
     monkeypatch.setattr("memchunk_api.turns.PATIENCE_SECONDS", 60)
-    most = 0
-    for thread in together(20, released):
+    last.start()
+    while not turns._queue:
+        last.join(0.01)
+    waiting = []
+    for number, thread in enumerate(threads):
+        waiting.append(len(turns._queue))
+        ends[number].set()
         thread.join()
-    assert most == 1
+    ends[3].set()
+    last.join()
+    assert waiting == [1, 1, 1]  # whoever asks last waits until all three have ended
+    assert turns._free == 1
