@@ -3,12 +3,18 @@
 Both let go of the interpreter lock, so hashing costs no time of its own on a
 machine with two cores. Small blocks are hashed where they are: a thread would cost
 more than it saves.
+
+The system likes to put the new thread where it sees least to do, which is where memcached
+sleeps at that moment; there the two then share a processor for the whole of a file, while
+nobody waits for the other. So the thread runs anywhere but there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
+from contextlib import suppress
 from queue import SimpleQueue
 
 from memchunk.protocol import Buffer
@@ -23,7 +29,9 @@ class Sha256:
     so. A context manager: its thread ends with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, away_from: int | None = None) -> None:
+        """The thread keeps off the processor `away_from`, if that is one of several."""
+        self._away_from = away_from
         self._sha256 = hashlib.sha256()
         self._given = self._finished = 0
         self._thread: threading.Thread | None = None
@@ -47,6 +55,7 @@ class Sha256:
         self._thread = thread
 
     def _work(self) -> None:
+        _keep_off(self._away_from)
         while (block := self._todo.get()) is not None:
             self._sha256.update(block)
             del block  # keep nothing of the caller's alive while waiting
@@ -72,3 +81,13 @@ class Sha256:
         """The digest of all blocks given so far, as 64 hex digits."""
         self.wait()
         return self._sha256.hexdigest()
+
+
+def _keep_off(processor: int | None) -> None:
+    """Have this thread run on other processors than that, where there are any (Linux)."""
+    if processor is None or not hasattr(os, "sched_setaffinity"):
+        return
+    others = os.sched_getaffinity(0) - {processor}
+    if others:
+        with suppress(OSError):  # it is advice; a sandbox may not know it
+            os.sched_setaffinity(0, others)

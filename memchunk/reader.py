@@ -113,9 +113,9 @@ class Reader:
         commands = [protocol.get(key, part) for key, part in zip(keys, parts, strict=True)]
         if padding:
             commands[-1] = protocol.get(keys[-1], parts[-1], memoryview(padding))
-        with Sha256() as sha256:
+        server = self._backend.server_of_chunks(manifest.generation)
+        with Sha256(away_from=server.processor) as sha256:
             if commands:
-                server = self._backend.server_of_chunks(manifest.generation)
                 with server.connection() as connection:
                     replies = connection.pipeline(commands, CHUNKS_IN_FLIGHT)
                     for index, reply in enumerate(replies):

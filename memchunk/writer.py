@@ -36,7 +36,7 @@ from memchunk.protocol import Command, Reply
 from memchunk.reader import Reader
 from memchunk.sources import Blocks, Memory
 
-CHUNKS_IN_FLIGHT = 3  # sent while the reply to the oldest is still on its way
+CHUNKS_IN_FLIGHT = 1  # while the next is read, hashed and sent; more only crowd the caches
 WRITE_BUFFER_BYTES = (CHUNKS_IN_FLIGHT + 1) * MAX_CHUNK_BYTES  # the most a put holds of a stream
 MAX_COMMITS = 100
 ZEROS = memoryview(bytes(MAX_CHUNK_BYTES))
@@ -116,7 +116,8 @@ class Writer:
                 order.progress(draft.size, blocks.size)
             return seen
         seen = self._look(order)
-        with Sha256() as sha256:
+        server = self._backend.server_of_chunks(draft.generation)
+        with Sha256(away_from=server.processor) as sha256:
             self._stream(order, blocks, draft, sha256)
             count = len(draft.crc32s)  # the last of them are still being hashed
             if count > 1 and self._backend.missing_chunks(draft.generation, count):

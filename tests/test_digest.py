@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 
 import pytest
 
+from memchunk import Store
 from memchunk.digest import Sha256
 
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the system places its threads")
 BLOCKS = [os.urandom(size) for size in (10, 500_000, 10, 500_000, 0)]
 
 
@@ -43,3 +46,30 @@ def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     test_blocks_in_order_large_or_small()
+
+
+def processors() -> set[int]:
+    """The processors that the thread which hashes may run on."""
+    [thread] = [each for each in threading.enumerate() if each.name == "memchunk-sha256"]
+    assert thread.native_id is not None
+    return os.sched_getaffinity(thread.native_id)
+
+
+@LINUX
+@pytest.mark.parametrize("away_from", [0, 100_000, None])
+def test_its_thread_keeps_off_one_processor(away_from: int | None) -> None:
+    here = os.sched_getaffinity(0)
+    with Sha256(away_from=away_from) as sha256:
+        sha256.update(bytes(500_000))
+        sha256.wait()
+        assert processors() == ((here - {away_from}) or here)
+    assert os.sched_getaffinity(0) == here
+
+
+@LINUX
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is but one processor")
+def test_files_are_hashed_on_other_processors_than_memcached_answers_on(store: Store) -> None:
+    seen = []
+    store.put("f", bytes(2_000_000), progress=lambda *_: seen.append(processors()))
+    assert all(each < os.sched_getaffinity(0) for each in seen)
+    assert len(seen) == 4
