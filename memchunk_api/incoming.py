@@ -112,14 +112,18 @@ class RemoteFile(SeekableFile):
         wanted = ByteRange(self._position, min(self._position + len(target), self._info.size))
         if wanted.start >= wanted.stop:
             return 0
-        done = 0
+        length, done = wanted.stop - wanted.start, 0
         try:
             with self._fetch(self._info, wanted) as answer:
                 if answer.headers.get("Content-Range") != wanted.content_range(self._info.size):
                     raise no_memchunk(answer)
                 for block in answer.iter_raw():
+                    if done + len(block) > length:
+                        raise no_memchunk(answer)
                     target[done : done + len(block)] = block
                     done += len(block)
+                if done < length:
+                    raise no_memchunk(answer)
         except UnavailableError:
             # What came is right. The next read asks for the rest, and is told what is wrong.
             if not done:

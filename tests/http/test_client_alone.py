@@ -352,6 +352,20 @@ def test_a_server_that_is_no_memchunk(
     assert server.url in str(raised.value)
 
 
+@pytest.mark.parametrize("body", [b"", b"01234567", b"0123456789"], ids=["none", "less", "more"])
+def test_a_range_with_another_number_of_bytes(script: Callable[..., Script], body: bytes) -> None:
+    server = script(
+        answer("200 x", description(b"012345678")),
+        answer("206 x", body, "Content-Range: bytes 0-8/9"),
+    )
+    with (
+        Client(server.url) as client,
+        client.open("f") as file,
+        pytest.raises(UnexpectedAnswerError),
+    ):
+        file.read(100)
+
+
 @pytest.mark.parametrize(
     "headers",
     [
