@@ -75,7 +75,8 @@ def test_who_moves_a_large_file_keeps_nobody_waiting(
         assert http.get("/readyz").status_code == 200
         memcached.pause()
         mover.sendall(b"x")
-        assert http.get("/livez").status_code == 200
+        for _ in range(30):  # if each of them had to do without a turn, memcached would be given up
+            assert http.get("/livez").status_code == 200
         memcached.resume()
         assert mover.recv(12) == b"HTTP/1.1 201"
 
