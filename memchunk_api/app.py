@@ -19,7 +19,7 @@ from memchunk_api.page import Page, Static
 from memchunk_api.receiving import Writer
 from memchunk_api.service import Contract, Livez, MetricsPage, Readyz
 from memchunk_api.settings import Settings
-from memchunk_api.tus import OneUpload, Uploads
+from memchunk_api.tus import Greeting, OneUpload, Uploads
 
 
 def create_app(
@@ -33,7 +33,7 @@ def create_app(
     metrics.buffer_limit(settings.buffer_bytes)
     budget = Budget(settings.buffer_bytes, tell=metrics.buffered)
     writer = Writer(store, budget, settings)
-    app: falcon.App[Any, Any] = falcon.App(middleware=[Trace(), Guard(settings.token)])
+    app: falcon.App[Any, Any] = falcon.App(middleware=[Trace(), Greeting(), Guard(settings.token)])
     problems.install(app)
     app.add_route("/files", Files(store, writer))
     app.add_route("/files/{name:path}", File(store, budget, writer))

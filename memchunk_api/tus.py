@@ -28,6 +28,15 @@ PART_BYTES = 64 * 1024  # what a PATCH holds; of a slow one, what is written aga
 MEDIA_TYPE = "application/offset+octet-stream"
 
 
+class Greeting:
+    """Falcon middleware: each answer about uploads tells the version, be it a 401 or a 405."""
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Tell it before anything can go wrong."""
+        if f"{req.path}/".startswith("/uploads/"):
+            resp.set_header("Tus-Resumable", VERSION)
+
+
 class Tus:
     """What both resources have in common."""
 
@@ -54,7 +63,6 @@ class Tus:
         """Tell what is supported."""
         resp.set_headers(
             {
-                "Tus-Resumable": VERSION,
                 "Tus-Version": VERSION,
                 "Tus-Extension": EXTENSIONS,
                 "Tus-Max-Size": str(MAX_FILE_BYTES),
@@ -65,7 +73,6 @@ class Tus:
 
     def _greet(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Raise a 412 unless client and server speak the same version."""
-        resp.set_header("Tus-Resumable", VERSION)
         resp.set_header("Cache-Control", "no-store")
         if req.get_header("Tus-Resumable") != VERSION:
             resp.set_header("Tus-Version", VERSION)

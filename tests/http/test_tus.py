@@ -194,6 +194,8 @@ def test_every_answer_tells_the_version(http: httpx.Client) -> None:
         http.post("/uploads", headers=TUS | {"Upload-Length": "x"}),
         http.delete(url, headers=TUS),
         http.options(url, headers={"Tus-Resumable": "9"}),
+        http.get(url, headers=TUS),
+        http.delete(url, headers=TUS | {"Sec-Fetch-Site": "cross-site"}),
     ]
     assert {answer.headers["Tus-Resumable"] for answer in answers} == {"1.0.0"}
 
