@@ -4,9 +4,9 @@ Both let go of the interpreter lock, so hashing costs no time of its own on a
 machine with two cores. Small blocks are hashed where they are: a thread would cost
 more than it saves.
 
-The system likes to put the new thread where it sees least to do, which is where memcached
-sleeps at that moment; there the two then share a processor for the whole of a file, while
-nobody waits for the other. So the thread runs anywhere but there.
+The system starts a thread where it sees least to do, which is where memcached sleeps at that
+moment; the two would then share a processor for the whole of a file. So the thread keeps off
+the one on which memcached was seen last.
 """
 
 from __future__ import annotations
