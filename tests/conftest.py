@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,9 @@ MUCH_BYTES = 2 * 1024 * 1024
 # no deadline: an example that waits for a busy machine has done nothing wrong
 settings.register_profile("memchunk", deadline=None)
 settings.load_profile("memchunk")
+
+# what a shell starts in the background ignores Ctrl-C, and so would all that a test starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
