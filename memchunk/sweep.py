@@ -28,6 +28,7 @@ from memchunk.names import chunk_prefix, generation_of
 from memchunk.server import Server
 
 LOOKS = 2
+CLOCK_SECONDS = 60  # that memcached's clock may be ahead of ours; by one it is now and then anyway
 
 
 def sweep(backend: Backend, amender: Amender) -> int:
@@ -61,7 +62,7 @@ def _take_named(generations: dict[str, int], backend: Backend) -> list[Manifest]
 
 def _lasting(backend: Backend) -> dict[str, int]:
     """The generations with chunks that outlast a draft; how many there are at most of each."""
-    latest = time.time() + DRAFT_SECONDS
+    latest = time.time() + DRAFT_SECONDS + CLOCK_SECONDS
     counts: dict[str, int] = {}
     for server in backend.servers.values():
         for key, expires in server.items(chunk_prefix(backend.namespace)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -62,6 +63,16 @@ def test_what_is_being_written_is_left_alone(store: Store, items: Items) -> None
     store.put("f", CONTENT, progress=lambda done, total: swept.append(store.sweep()))
     assert swept == [0, 0, 0]
     assert short_lived(items) == set()
+
+
+def test_what_is_being_written_is_left_alone_by_a_clock_that_is_late(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr("memchunk.sweep.time.time", lambda: now - 30)
+    swept = []
+    store.put("f", CONTENT, progress=lambda done, total: swept.append(store.sweep()))
+    assert swept == [0, 0, 0]
 
 
 def test_in_its_own_namespace_only(store: Store, items: Items, memcached_address: str) -> None:
