@@ -52,4 +52,6 @@ def clipboard(page: Page) -> str:
     prefix = page.get_by_label("Names that begin with")
     prefix.fill("")
     prefix.press("Control+v")
-    return prefix.input_value()
+    pasted = prefix.input_value()
+    prefix.fill("")  # or in a moment only files of such a name would be listed
+    return pasted
