@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memchunk.bulk import CHUNKS_IN_FLIGHT
 from memchunk.draft import Order
 from memchunk.errors import AlreadyExistsError, ChangedError, NotFoundError
 from memchunk.index import Index, already_exists
@@ -10,7 +11,7 @@ from memchunk.parts import PartLostError, Parts, PartsFile
 from memchunk.plan import Upload
 from memchunk.reader import Reader
 from memchunk.sources import Stream
-from memchunk.writer import CHUNKS_IN_FLIGHT, Writer
+from memchunk.writer import Writer
 
 
 class Assembler:

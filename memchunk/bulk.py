@@ -12,7 +12,7 @@ import errno
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from pymemcache.client.base import Client
@@ -28,12 +28,12 @@ from memchunk import protocol, wire
 from memchunk.breaker import Breaker
 from memchunk.deadline import Deadline
 from memchunk.errors import UnavailableError
+from memchunk.incoming import Incoming
 from memchunk.protocol import MAX_VALUE_BYTES, REFUSALS, Buffer, Command, Reply, Unique
 from memchunk.wire import SilenceError, Terms, Wire
 
-MAX_LINE_BYTES = 2048  # a reply line is a word, or a key of at most 250 bytes and four numbers
-RECEIVE_BYTES = 16 * 1024  # a reply line and a small value arrive in one recv
 JOIN_BYTES = 16 * 1024  # up to here, copying a value beside its command is the quicker way
+CHUNKS_IN_FLIGHT = 2  # one travels while the other is made or taken; more only crowd the caches
 VALUE_END = b"\r\nEND\r\n"
 MAX_SETTINGS = 1000  # memcached has some eighty
 OWN_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)  # they tell nothing of a server
@@ -58,9 +58,7 @@ class BulkClient(Client):
         self._breaker = breaker
         self._wire: Wire | None = None
         self._outgoing = bytearray()
-        self._incoming = bytearray(RECEIVE_BYTES)
-        self._room = memoryview(self._incoming)
-        self._start = self._end = 0
+        self._incoming = Incoming(self._receive)
         self._pending: deque[Command] = deque()
         self._opened_at = self._asked_at = 0.0
 
@@ -75,12 +73,12 @@ class BulkClient(Client):
         self._wire = None
         self._outgoing.clear()
         self._pending.clear()
-        self._start = self._end = 0
+        self._incoming.clear()
 
     @property
     def in_step(self) -> bool:
         """Whether the connection is open and every reply has been read."""
-        return self._wire is not None and not self._pending and self._start == self._end
+        return self._wire is not None and not self._pending and self._incoming.is_empty
 
     @property
     def usable(self) -> bool:
@@ -94,15 +92,10 @@ class BulkClient(Client):
     def send(self, command: Command) -> None:
         """Send a command. Its reply is due after those of the commands sent before."""
         try:
-            if self._wire is None:
-                self._connect()
-                self._opened_at = time.monotonic()
             if not self._pending:
-                self._asked_at = time.monotonic()
+                self._begin()
             self._pending.append(command)
-            self._outgoing += command.line
-            if command.payload is not None:
-                self._add(*command.payload)
+            self._write(command)
         except BaseException as error:
             self._give_up(error)
             raise
@@ -117,6 +110,18 @@ class BulkClient(Client):
             self._give_up(error)
             raise
 
+    def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """The replies to commands that are all sent before the first reply is read, in order."""
+        try:
+            self._begin()
+            for command in commands:
+                self._write(command)
+            self._flush()
+            return [self._read_reply(command) for command in commands]
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
     def settings(self) -> dict[bytes, bytes]:
         """The server's settings, by name (`stats settings`); none where it does not tell."""
         self.send(protocol.SETTINGS)
@@ -124,7 +129,7 @@ class BulkClient(Client):
         try:
             self._flush()
             for _ in range(MAX_SETTINGS):
-                line = self._read_line()
+                line = self._incoming.line()
                 word, _, setting = line.partition(b" ")
                 if word != b"STAT":
                     break
@@ -145,7 +150,7 @@ class BulkClient(Client):
         try:
             self.send(protocol.dump())
             self._flush()
-            while (line := self._read_line(b"\n").rstrip(b"\r")) != b"END":
+            while (line := self._incoming.line(b"\n").rstrip(b"\r")) != b"END":
                 if not line.startswith(b"key="):  # ERROR, BUSY, or nobody knows what
                     raise MemcacheUnknownError(f"it does not list its items: {line[:64]!r}")
                 yield line
@@ -193,8 +198,19 @@ class BulkClient(Client):
             self._breaker.answered()  # who hangs up, or talks nonsense, is there
         raise failure from error
 
-    def _add(self, *value: Buffer) -> None:
-        """Send a value after its command line."""
+    def _begin(self) -> None:
+        """See that there is a connection; nothing is under way on it."""
+        if self._wire is None:
+            self._connect()
+            self._opened_at = time.monotonic()
+        self._asked_at = time.monotonic()
+
+    def _write(self, command: Command) -> None:
+        """Send a command; a small one only with the next flush."""
+        self._outgoing += command.line
+        value = command.payload
+        if value is None:
+            return
         if sum(map(len, value)) <= JOIN_BYTES:
             for part in value:
                 self._outgoing += part
@@ -210,7 +226,7 @@ class BulkClient(Client):
             self._outgoing.clear()
 
     def _read_reply(self, command: Command) -> Reply:
-        line = self._read_line()
+        line = self._incoming.line()
         known = command.words.get(line)
         if known is not None:
             return known
@@ -235,64 +251,22 @@ class BulkClient(Client):
             raise MemcacheUnknownError(f"unexpected reply {line[:64]!r}")
         length, value = int(fields[3]), b""
         if length <= command.limit:
-            value = self._read_value(length)
+            value = self._incoming.value(length)
         elif length == sum(map(len, command.into)):
             for buffer in command.into:
-                self._read_into(buffer)
+                self._incoming.read_into(buffer)
         else:
-            self._skip(length)
-        if self._read_value(len(VALUE_END)) != VALUE_END:
+            self._incoming.skip(length)
+        if self._incoming.value(len(VALUE_END)) != VALUE_END:
             raise MemcacheUnknownError("a value did not end where its length said")
         cas = Unique(*fields[4:])
         cas.asked_at = self._asked_at
         return Reply("VALUE", length, value, cas)
 
-    def _read_value(self, length: int) -> bytes:
-        if length <= self._end - self._start:
-            self._start += length
-            return bytes(self._room[self._start - length : self._start])
-        holder = bytearray(length)
-        self._read_into(memoryview(holder))
-        return bytes(holder)
-
-    def _read_line(self, ending: bytes = b"\r\n") -> bytes:
-        """The next line, without its end."""
-        while True:
-            end = self._incoming.find(ending, self._start, self._end)
-            if end >= 0:
-                line = bytes(self._incoming[self._start : end])
-                self._start = end + len(ending)
-                return line
-            if self._end - self._start > MAX_LINE_BYTES:
-                raise MemcacheUnknownError("a reply line without an end")
-            self._fill()
-
-    def _fill(self) -> None:
-        held = self._incoming[self._start : self._end]
-        self._incoming[: len(held)] = held
-        self._start, self._end = 0, len(held)
-        self._end += self._receive_some(self._room[self._end :])
-        if self._breaker.is_open:
-            self._breaker.answered()
-
-    def _read_into(self, target: memoryview) -> None:
-        """Fill `target` from what is here already, then from the socket."""
-        here = min(len(target), self._end - self._start)
-        target[:here] = self._room[self._start : self._start + here]
-        self._start += here
-        while here < len(target):
-            here += self._receive_some(target[here:], whole=True)
-
-    def _skip(self, length: int) -> None:
-        """Read `length` bytes that nobody wants, to stay in step."""
-        scratch = memoryview(bytearray(min(length, RECEIVE_BYTES)))
-        while length:
-            part = scratch[:length]
-            self._read_into(part)
-            length -= len(part)
-
-    def _receive_some(self, target: memoryview, *, whole: bool = False) -> int:
+    def _receive(self, target: memoryview, *, whole: bool = False) -> int:
         count = self._wire and self._wire.receive(target, self.deadline, whole=whole)
         if not count:
             raise MemcacheUnexpectedCloseError("the server closed the connection")
+        if self._breaker.is_open:
+            self._breaker.answered()
         return count

@@ -56,11 +56,13 @@ class Catalog:
 
         Where memcached does not take the record, this is made up for later.
         """
-        shard, token = journal.shard_of(manifest.name), token_of(manifest)
-        if not replies or replies[0].word != "STORED":
-            self._late.append((shard, journal.added(manifest.name, token)))
-        elif not journal.is_time_to_look(token) and not self._late:
+        token = token_of(manifest)
+        is_recorded = bool(replies) and replies[0].word == "STORED"
+        if is_recorded and not journal.is_time_to_look(token) and not self._late:
             return
+        shard = journal.shard_of(manifest.name)
+        if not is_recorded:
+            self._late.append((shard, journal.added(manifest.name, token)))
         try:
             if journal.is_time_to_look(token):
                 self._make_room(shard)

@@ -24,16 +24,15 @@ class CountingClient(BulkClient):
         self._commands: Counter[str] = Counter()
         self._bytes_sent = self._bytes_received = 0
 
-    def send(self, command: Command) -> None:
-        """See `BulkClient`."""
-        super().send(command)
+    def _write(self, command: Command) -> None:
+        super()._write(command)
         self._commands[command.verb] += 1
         self._bytes_sent += len(command.line)
         if command.payload is not None:
             self._bytes_sent += sum(map(len, command.payload)) + 2
 
-    def _receive_some(self, target: memoryview, *, whole: bool = False) -> int:
-        count = super()._receive_some(target, whole=whole)
+    def _receive(self, target: memoryview, *, whole: bool = False) -> int:
+        count = super()._receive(target, whole=whole)
         self._bytes_received += count
         return count
 

@@ -1,12 +1,12 @@
-"""sha256 in a second thread, in the shadow of the socket.
+"""sha256 in a second thread, in the shadow of the socket, and the crc32s of a file's chunks.
 
 Both let go of the interpreter lock, so hashing costs no time of its own on a
 machine with two cores. Small blocks are hashed where they are: a thread would cost
 more than it saves.
 
 The system starts a thread where it sees least to do, which is where memcached sleeps at that
-moment; the two would then share a processor for the whole of a file. So the thread keeps off
-the one on which memcached was seen last.
+moment, and two that are busy it moves apart too late for a file. So the thread starts on
+another processor than the one on which memcached was seen last.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 
+from memchunk.checksum import crc32
 from memchunk.protocol import Buffer
 
 THREAD_ABOVE_BYTES = 256 * 1024
@@ -30,7 +33,7 @@ class Sha256:
     """
 
     def __init__(self, *, away_from: int | None = None) -> None:
-        """The thread keeps off the processor `away_from`, if that is one of several."""
+        """The thread starts away from that processor, if it is one of several."""
         self._away_from = away_from
         self._sha256 = hashlib.sha256()
         self._given = self._finished = 0
@@ -45,7 +48,7 @@ class Sha256:
             self._thread.join()
 
     def _start(self) -> None:
-        self._todo: SimpleQueue[Buffer | None] = SimpleQueue()
+        self._todo: SimpleQueue[Buffer | Callable[[], object] | None] = SimpleQueue()
         self._done: SimpleQueue[None] = SimpleQueue()
         thread = threading.Thread(target=self._work, name="memchunk-sha256", daemon=True)
         try:
@@ -55,10 +58,13 @@ class Sha256:
         self._thread = thread
 
     def _work(self) -> None:
-        _keep_off(self._away_from)
-        while (block := self._todo.get()) is not None:
-            self._sha256.update(block)
-            del block  # keep nothing of the caller's alive while waiting
+        _move_off(self._away_from)
+        while (work := self._todo.get()) is not None:
+            if callable(work):
+                work()
+            else:
+                self._sha256.update(work)
+            del work  # keep nothing of the caller's alive while waiting
             self._done.put(None)
 
     def update(self, block: Buffer) -> None:
@@ -71,8 +77,19 @@ class Sha256:
             self._given += 1
             self._todo.put(block)
 
+    def then(self, work: Callable[[], object]) -> None:
+        """Have the thread do some work, which must not fail, when all blocks are hashed.
+
+        Where there is no thread it is done at once.
+        """
+        if self._thread is None:
+            work()
+        else:
+            self._given += 1
+            self._todo.put(work)
+
     def wait(self, *, under_way: int = 0) -> None:
-        """Return once all blocks but the last `under_way` are hashed."""
+        """Return once all blocks (and work) but the last `under_way` are done."""
         while self._given - self._finished > under_way:
             self._done.get()
             self._finished += 1
@@ -83,11 +100,73 @@ class Sha256:
         return self._sha256.hexdigest()
 
 
-def _keep_off(processor: int | None) -> None:
-    """Have this thread run on other processors than that, where there are any (Linux)."""
+class Checksums:
+    """The checksums of a file whose chunks come one after the other."""
+
+    def __init__(self, sha256: Sha256) -> None:
+        self._sha256 = sha256
+        self._crc32s: list[int] = []
+
+    def add(self, chunk: memoryview) -> None:
+        """Take in the next chunk, which must not change until `wait` says so."""
+        self._sha256.update(chunk)
+        self._crc32s.append(crc32(chunk))
+
+    def wait(self, *, under_way: int) -> None:
+        """Return once all chunks but the last `under_way` may change."""
+        self._sha256.wait(under_way=under_way)
+
+    def finish(self) -> tuple[str, list[int]]:
+        """The sha256 of the file in hex, and the crc32s of its chunks in order."""
+        return self._sha256.hexdigest(), self._crc32s
+
+
+class ChecksumsInOne(Checksums):
+    """The checksums of a file all of which is in memory.
+
+    It is hashed at a stretch, for which the thread needs the interpreter but once. Whoever
+    is done first, the thread with hashing or the caller with sending, begins with the
+    crc32s, one of them with the first chunk and the other one with the last.
+    """
+
+    def __init__(self, sha256: Sha256, whole: memoryview, chunks: Sequence[memoryview]) -> None:
+        super().__init__(sha256)
+        self._crc32s = [0] * len(chunks)
+        self._chunks = chunks
+        self._left = deque(range(len(chunks)))
+        sha256.update(whole)
+        sha256.then(lambda: self._work(self._left.popleft))
+
+    def add(self, chunk: memoryview) -> None:
+        """It is known already."""
+
+    def wait(self, *, under_way: int) -> None:
+        """Nothing of it will change."""
+
+    def finish(self) -> tuple[str, list[int]]:
+        """See `Checksums`."""
+        self._work(self._left.pop)
+        return super().finish()
+
+    def _work(self, take: Callable[[], int]) -> None:
+        while True:
+            try:
+                index = take()
+            except IndexError:  # the other one took the last
+                return
+            self._crc32s[index] = crc32(self._chunks[index])
+
+
+def _move_off(processor: int | None) -> None:
+    """Have this thread go on on another processor than that, if there is one (Linux).
+
+    From there the system may move it as it likes: many transfers at once need them all.
+    """
     if processor is None or not hasattr(os, "sched_setaffinity"):
         return
-    others = os.sched_getaffinity(0) - {processor}
+    allowed = os.sched_getaffinity(0)
+    others = allowed - {processor}
     if others:
         with suppress(OSError):  # it is advice; a sandbox may not know it
             os.sched_setaffinity(0, others)
+            os.sched_setaffinity(0, allowed)

@@ -5,8 +5,8 @@ Pure: the clock and the random bits are passed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from memchunk.expiry import expiry
 from memchunk.layout import Rule
@@ -30,12 +30,20 @@ class Order:
 
 @dataclass(slots=True)
 class Draft:
-    """The chunks of a write that has no manifest yet."""
+    """The chunks of a write that has no manifest yet.
+
+    Attributes:
+        size: how many bytes they hold, without padding.
+        count: how many chunks they are.
+        crc32s: of each of them, once all are stored.
+        sha256: of the whole file, in hex, then.
+    """
 
     rule: Rule
     generation: str
     size: int = 0
-    crc32s: list[int] = field(default_factory=list)
+    count: int = 0
+    crc32s: Sequence[int] = ()
     sha256: str = ""
 
     def manifest(self, order: Order, now: float) -> Manifest:

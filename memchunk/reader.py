@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from memchunk import protocol
 from memchunk.backend import Backend
+from memchunk.bulk import CHUNKS_IN_FLIGHT
 from memchunk.checksum import crc32
 from memchunk.digest import Sha256
 from memchunk.errors import ChangedError, CorruptError, EvictedError
@@ -21,7 +22,6 @@ from memchunk.layout import Layout
 from memchunk.manifest import FileInfo, Manifest, UnknownVersionError
 from memchunk.protocol import Command
 
-CHUNKS_IN_FLIGHT = 2  # the next is on its way while one is taken; more only crowd the caches
 MAX_RESTARTS = 100
 
 

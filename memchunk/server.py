@@ -21,7 +21,7 @@ from memchunk.observer import Observer
 from memchunk.protocol import EXPIRE_AT_ONCE, Command, Reply
 from memchunk.wire import Terms
 
-SMALL_COMMANDS_IN_FLIGHT = 128  # their replies fit in a socket's buffer, so neither side blocks
+COMMANDS_AT_ONCE = 128  # their replies fit in a socket's buffer, so neither side blocks
 # twemproxy hangs up on a command that it does not know; so does a server that is just
 # dying, but not twice in a row
 HANG_UPS_THAT_TELL = 2
@@ -98,7 +98,10 @@ class Server:
             commands = list(commands)
             if commands and connection.is_too_young_for(commands[0]):
                 return [Reply("EXISTS"), *(Reply("SKIPPED") for _ in commands[1:])]
-            return list(connection.pipeline(commands, SMALL_COMMANDS_IN_FLIGHT))
+            replies: list[Reply] = []
+            for start in range(0, len(commands), COMMANDS_AT_ONCE):
+                replies += connection.ask(commands[start : start + COMMANDS_AT_ONCE])
+            return replies
 
     @property
     def chunk_bytes(self) -> int:

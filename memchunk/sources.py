@@ -26,8 +26,8 @@ class Blocks(Protocol):
     def blocks(self, block_bytes: int) -> Iterator[memoryview]:
         """The blocks in order: all of `block_bytes` but the last, none empty.
 
-        A block stays as it is while `kept` younger ones are asked for. Raises
-        `TooLargeError` past 50 MiB, and whatever the source raises.
+        A block stays as it is until its buffer's turn comes again. Raises `TooLargeError`
+        past 50 MiB, and whatever the source raises.
         """
 
 
@@ -62,9 +62,9 @@ class Stream:
     A context manager, which leaves the file open.
     """
 
-    def __init__(self, file: Any, kept: int, size: int | None = None) -> None:
+    def __init__(self, file: Any, buffers: int, size: int | None = None) -> None:
         self._file = file
-        self._kept = kept
+        self._buffers = buffers
         self.size = size
 
     def __enter__(self) -> Stream:
@@ -78,9 +78,9 @@ class Stream:
         ring: list[memoryview] = []
         total = 0
         for turn in range(MAX_FILE_BYTES // block_bytes + 2):
-            if turn <= self._kept:
+            if turn < self._buffers:
                 ring.append(memoryview(bytearray(block_bytes)))
-            buffer = ring[turn % (self._kept + 1)]
+            buffer = ring[turn % self._buffers]
             length = self._fill(buffer[: MAX_FILE_BYTES + 1 - total])
             total += length
             _check_size(total)
@@ -119,28 +119,29 @@ class Stream:
 class PathStream(Stream):
     """The file at a path. A context manager, which closes it."""
 
-    def __init__(self, path: str | os.PathLike[str], kept: int) -> None:
+    def __init__(self, path: str | os.PathLike[str], buffers: int) -> None:
         size = Path(path).stat().st_size
         _check_size(size)
-        super().__init__(io.FileIO(path), kept, size)
+        super().__init__(io.FileIO(path), buffers, size)
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
 
-def open_source(source: Source, *, kept: int) -> Memory | Stream:
+def open_source(source: Source, *, buffers: int) -> Memory | Stream:
     """The blocks of a bytes-like object, a path (str or PathLike), or a binary file.
 
+    What is not in memory yet comes through so many `buffers`, of a block each, in turn.
     For a `with`, at whose end a file that was opened here is closed.
     Raises `TypeError` for anything else, `OSError` for a path that cannot be read,
     and `TooLargeError` at once where the size is known.
     """
     if isinstance(source, str | os.PathLike):
-        return PathStream(source, kept)
+        return PathStream(source, buffers)
     if hasattr(source, "read") or hasattr(source, "readinto"):
         if hasattr(source, "encoding"):
             raise TypeError("the source is a text file; open it in binary mode ('rb')")
-        return Stream(source, kept)
+        return Stream(source, buffers)
     try:
         view = memoryview(source)
     except TypeError:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from memchunk.amend import Amender, Changes
 from memchunk.backend import Backend
+from memchunk.bulk import CHUNKS_IN_FLIGHT
 from memchunk.call import Call
 from memchunk.catalog import Catalog
 from memchunk.deadline import AtLeisure
@@ -28,7 +29,7 @@ from memchunk.reader import Reader
 from memchunk.sources import Source, open_source
 from memchunk.sweep import sweep
 from memchunk.uploads import Uploads
-from memchunk.writer import CHUNKS_IN_FLIGHT, Writer
+from memchunk.writer import Writer
 
 Allocate = Callable[[FileInfo], Buffer]
 
@@ -100,7 +101,7 @@ class Store:
                 content_type = guess_content_type(name)
             check_content_type(content_type)
             order = Order(name, content_type, replace, if_match, ttl, sha256, progress)
-            with open_source(source, kept=CHUNKS_IN_FLIGHT) as blocks:
+            with open_source(source, buffers=CHUNKS_IN_FLIGHT) as blocks:
                 return self._writer.write(order, blocks)
 
     def get(self, name: str) -> bytes:

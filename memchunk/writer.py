@@ -15,11 +15,11 @@ from typing import NamedTuple
 from memchunk import protocol
 from memchunk.amend import Amender
 from memchunk.backend import Backend
-from memchunk.bulk import BulkClient
+from memchunk.bulk import CHUNKS_IN_FLIGHT, BulkClient
 from memchunk.catalog import Catalog
 from memchunk.checksum import crc32
 from memchunk.deadline import unhurried
-from memchunk.digest import Sha256
+from memchunk.digest import Checksums, ChecksumsInOne, Sha256
 from memchunk.draft import Draft, Order
 from memchunk.errors import (
     ChangedError,
@@ -36,8 +36,7 @@ from memchunk.protocol import Command, Reply
 from memchunk.reader import Reader
 from memchunk.sources import Blocks, Memory
 
-CHUNKS_IN_FLIGHT = 1  # while the next is read, hashed and sent; more only crowd the caches
-WRITE_BUFFER_BYTES = (CHUNKS_IN_FLIGHT + 1) * MAX_CHUNK_BYTES  # the most a put holds of a stream
+WRITE_BUFFER_BYTES = CHUNKS_IN_FLIGHT * MAX_CHUNK_BYTES  # the most a put holds of a stream
 MAX_COMMITS = 100
 ZEROS = memoryview(bytes(MAX_CHUNK_BYTES))
 
@@ -86,7 +85,7 @@ class Writer:
             self._amender.doubt(unknown.manifest, unknown.over)
             raise unknown.error from unknown.error.__cause__
         except BaseException:
-            self._backend.free(draft.generation, len(draft.crc32s))
+            self._backend.free(draft.generation, draft.count)
             raise
         self._follow_up(manifest, commit)
         info = manifest.info(replaced=commit.over is not None)
@@ -96,51 +95,53 @@ class Writer:
         return info
 
     def _send(self, order: Order, blocks: Blocks, draft: Draft) -> Entry | None:
-        """Check the order against what stands under the name, and store the chunks.
-
-        Bytes in memory that make one chunk go in the same round trip as the question
-        what stands there; a stream is not touched before the answer.
-        """
-        chunk_size = draft.rule.chunk_size
-        if isinstance(blocks, Memory) and blocks.size is not None and blocks.size <= chunk_size:
-            with Sha256() as sha256:
-                sha256.update(blocks.view)
-                commands = [self._chunk(draft, block) for block in blocks.blocks(chunk_size)]
-                seen, replies = self._index.look(order.name, beside=commands)
-                draft.sha256 = sha256.hexdigest()
-            seen = self._amender.at_rest(order.name, seen)
-            self._check(order, seen)
-            for command, reply in zip(commands, replies, strict=True):
-                self._check_stored(command, reply)
-            if order.progress is not None:
-                order.progress(draft.size, blocks.size)
-            return seen
+        """Check the order against what stands under the name, and store the chunks."""
+        if isinstance(blocks, Memory) and len(blocks.view) <= draft.rule.chunk_size:
+            return self._send_one(order, blocks.view, draft)
         seen = self._look(order)
         server = self._backend.server_of_chunks(draft.generation)
         with Sha256(away_from=server.processor) as sha256:
-            self._stream(order, blocks, draft, sha256)
-            count = len(draft.crc32s)  # the last of them are still being hashed
-            if count > 1 and self._backend.missing_chunks(draft.generation, count):
+            if isinstance(blocks, Memory):
+                chunks = list(blocks.blocks(draft.rule.chunk_size))
+                checksums: Checksums = ChecksumsInOne(sha256, blocks.view, chunks)
+            else:
+                checksums = Checksums(sha256)
+            self._stream(order, blocks, draft, checksums)
+            # the last of them are still being hashed
+            if draft.count > 1 and self._backend.missing_chunks(draft.generation, draft.count):
                 raise self._crowded_out(order.name)
-            draft.sha256 = sha256.hexdigest()
+            draft.sha256, draft.crc32s = checksums.finish()
         return seen
 
-    def _stream(self, order: Order, blocks: Blocks, draft: Draft, sha256: Sha256) -> None:
+    def _send_one(self, order: Order, content: memoryview, draft: Draft) -> Entry | None:
+        """The only chunk, or none, in the same round trip as the question what stands there."""
+        with Sha256() as sha256:
+            sha256.update(content)
+            chunks = [content] if content else []
+            draft.crc32s = [crc32(chunk) for chunk in chunks]
+            commands = [self._chunk(draft, chunk) for chunk in chunks]
+            found, replies = self._index.look(order.name, beside=commands)
+            draft.sha256 = sha256.hexdigest()
+        seen = self._amender.at_rest(order.name, found)
+        self._check(order, seen)
+        for command, reply in zip(commands, replies, strict=True):
+            self._check_stored(command, reply)
+        if order.progress is not None:
+            order.progress(draft.size, len(content))
+        return seen
+
+    def _stream(self, order: Order, blocks: Blocks, draft: Draft, checksums: Checksums) -> None:
         """Store the chunks as the blocks come, a few of them under way at a time."""
         with self._backend.server_of_chunks(draft.generation).connection() as connection:
             under_way: deque[Command] = deque()
-            memory = blocks if isinstance(blocks, Memory) else None
-            if memory is not None:  # at a stretch: the thread needs the interpreter but once
-                sha256.update(memory.view)
             try:
                 for block in unhurried(blocks.blocks(draft.rule.chunk_size)):
-                    if memory is None:
-                        sha256.update(block)
+                    checksums.add(block)
                     command = self._chunk(draft, block)
                     connection.send(command)
                     under_way.append(command)
-                    self._collect(connection, under_way, keep=CHUNKS_IN_FLIGHT)
-                    sha256.wait(under_way=CHUNKS_IN_FLIGHT)
+                    self._collect(connection, under_way, keep=CHUNKS_IN_FLIGHT - 1)
+                    checksums.wait(under_way=CHUNKS_IN_FLIGHT - 1)
                     if order.progress is not None:
                         order.progress(draft.size, blocks.size)
                 self._collect(connection, under_way, keep=0)
@@ -150,13 +151,12 @@ class Writer:
 
     def _chunk(self, draft: Draft, block: memoryview) -> Command:
         """The command that stores `block` as the draft's next chunk."""
-        index = len(draft.crc32s)
         draft.size += len(block)
-        draft.crc32s.append(crc32(block))
+        draft.count += 1
         # a block that does not fill a chunk is the last
         is_last = len(block) < draft.rule.chunk_size
         padding = draft.rule.lay_out(draft.size).padding if is_last else 0
-        [key] = self._backend.chunk_keys(draft.generation, [index])
+        [key] = self._backend.chunk_keys(draft.generation, [draft.count - 1])
         return protocol.store(
             "set", key, DRAFT_SECONDS, block, *([ZEROS[:padding]] if padding else [])
         )

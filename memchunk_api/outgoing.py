@@ -73,7 +73,7 @@ class Outgoing:
     def _read(self) -> Iterator[memoryview]:
         if self._start is not None and hasattr(self._source, "seek"):
             self._source.seek(self._start)
-        with open_source(self._source, kept=0) as blocks:
+        with open_source(self._source, buffers=1) as blocks:
             yield from blocks.blocks(BLOCK_BYTES)
 
 

@@ -39,6 +39,7 @@ LAYERS = {
     "digest": 2,
     "embedded": 2,
     "fresh": 2,
+    "incoming": 2,
     "mediatype": 2,
     "observer": 2,
     "seekable": 2,

@@ -4,11 +4,12 @@ import hashlib
 import os
 import sys
 import threading
+import zlib
 
 import pytest
 
-from memchunk import Store
-from memchunk.digest import Sha256
+from memchunk import Store, digest
+from memchunk.digest import Checksums, ChecksumsInOne, Sha256
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the system places its threads")
 BLOCKS = [os.urandom(size) for size in (10, 500_000, 10, 500_000, 0)]
@@ -48,30 +49,88 @@ def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
     test_blocks_in_order_large_or_small()
 
 
-def processors() -> set[int]:
-    """The processors that the thread which hashes may run on."""
-    [thread] = [each for each in threading.enumerate() if each.name == "memchunk-sha256"]
-    assert thread.native_id is not None
-    return os.sched_getaffinity(thread.native_id)
+def test_work_is_done_after_the_blocks_before_it() -> None:
+    done: list[str] = []
+    for block in (bytes(10), bytes(5_000_000)):
+        with Sha256() as sha256:
+            sha256.update(block)
+            sha256.then(lambda: done.append(threading.current_thread().name))
+            sha256.wait()
+    assert done == [threading.current_thread().name, "memchunk-sha256"]
+
+
+@pytest.fixture
+def placed(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
+    """The processors that threads are told to run on, in the order they are told."""
+    told: list[set[int]] = []
+    tell = os.sched_setaffinity
+
+    def note(thread: int, processors: set[int]) -> None:
+        tell(thread, processors)
+        told.append(set(os.sched_getaffinity(thread)))
+
+    monkeypatch.setattr(os, "sched_setaffinity", note)
+    return told
 
 
 @LINUX
 @pytest.mark.parametrize("away_from", [0, 100_000, None])
-def test_its_thread_keeps_off_one_processor(away_from: int | None) -> None:
+def test_its_thread_starts_away_from_one_processor(
+    away_from: int | None, placed: list[set[int]]
+) -> None:
     here = os.sched_getaffinity(0)
     with Sha256(away_from=away_from) as sha256:
         sha256.update(bytes(500_000))
         sha256.wait()
-        assert processors() == ((here - {away_from}) or here)
+    if away_from in here and len(here) > 1:
+        assert placed == [here - {away_from}, here]
+    else:
+        assert not placed or placed == [here, here]
     assert os.sched_getaffinity(0) == here
 
 
 @LINUX
-def test_files_are_hashed_on_other_processors_than_memcached_answers_on(store: Store) -> None:
+def test_files_are_hashed_on_other_processors_than_memcached_answers_on(
+    store: Store, placed: list[set[int]]
+) -> None:
     here = os.sched_getaffinity(0)
     if len(here) == 1:
         pytest.skip("there is but one processor")
-    seen = []
-    store.put("f", bytes(2_000_000), progress=lambda *_: seen.append(processors()))
-    assert all(each < here for each in seen)
-    assert len(seen) == 4
+    store.put("f", bytes(2_000_000))
+    elsewhere, anywhere = placed
+    assert elsewhere < here
+    assert anywhere == here
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+@pytest.mark.parametrize("thread", ["first", "last", "none"])
+def test_the_checksums_of_what_is_in_memory(
+    count: int, thread: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if thread == "none":
+        monkeypatch.setattr(digest, "THREAD_ABOVE_BYTES", 10**9)
+    whole = memoryview(os.urandom(count * 300_000))
+    chunks = [whole[start : start + 300_000] for start in range(0, len(whole), 300_000)]
+    with Sha256() as sha256:
+        checksums = ChecksumsInOne(sha256, whole, chunks)
+        if thread == "first":
+            sha256.wait()
+        assert checksums.finish() == (
+            hashlib.sha256(whole).hexdigest(),
+            [zlib.crc32(chunk) for chunk in chunks],
+        )
+
+
+def test_the_checksums_of_what_comes_in_turn() -> None:
+    block = bytearray(300_000)
+    expected = hashlib.sha256()
+    crc32s = []
+    with Sha256() as sha256:
+        checksums = Checksums(sha256)
+        for turn in range(20):
+            block[:] = bytes([turn]) * len(block)
+            expected.update(block)
+            crc32s.append(zlib.crc32(block))
+            checksums.add(memoryview(block))
+            checksums.wait(under_way=0)
+        assert checksums.finish() == (expected.hexdigest(), crc32s)
