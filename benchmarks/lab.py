@@ -1,17 +1,19 @@
 """What the benchmarks share: taking turns, medians, the JSON and the bars that they write.
 
 Contestants take turns within a round, so that whatever else the machine does meanwhile
-meets all of them alike.
+meets all of them alike. Those that compete for processors have a process each (`apart`).
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -30,6 +32,36 @@ def take_turns(contestants: Mapping[str, Callable[[], object]], *, rounds: int) 
             if turn:
                 times[name].append(time.perf_counter() - began)
     return {name: median(each) for name, each in times.items()}
+
+
+@contextmanager
+def apart(make: Callable[[], Callable[[], object]]) -> Iterator[Callable[[], None]]:
+    """What `make` makes, in a process of its own, where it is called when this is called.
+
+    In one process, those who had their turn before leave the system's scheduler with other
+    habits (which threads wake which) and the allocator with other memory.
+    """
+
+    def serve() -> None:
+        act = make()
+        there.send("ready")
+        while there.recv() == "act":
+            act()
+            there.send("done")
+
+    def run() -> None:
+        here.send("act")
+        here.recv()
+
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=serve, daemon=True)
+    process.start()
+    there.close()
+    here.recv()
+    yield run
+    here.send("end")
+    process.join()
 
 
 def machine() -> dict[str, object]:

@@ -17,11 +17,12 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from pymemcache.client.base import Client
 
 import memchunk
-from benchmarks.lab import bars, save, take_turns
+from benchmarks.lab import apart, bars, save, take_turns
 from memchunk.embedded import Memcached
 
 COMMAND = "python -m benchmarks.speed"
@@ -30,44 +31,70 @@ PIECE = 1_000_000
 ROUNDS = 11
 ADDRESS, REDIS_PORT = "127.0.0.1:21911", 21912
 
-Acts = dict[str, Callable[[], object]]
-
-
-def pieces(content: bytes) -> list[tuple[str, bytes]]:
-    return [(f"p{i}", content[i : i + PIECE]) for i in range(0, len(content), PIECE)]
+Act = Callable[[], object]
+Makers = dict[str, Callable[[], Act]]
 
 
 def peer(
-    name: str, content: bytes, put: Callable[[str, bytes], object], get: Callable[[str], bytes]
-) -> Acts:
+    name: str,
+    content: bytes,
+    connect: Callable[[], tuple[Callable[[str, bytes], object], Callable[[str], bytes]]],
+) -> Makers:
     """A client that has only single values: what a program does with it by hand."""
+    cut = [(f"p{i}", i, i + PIECE) for i in range(0, len(content), PIECE)]
 
-    def write() -> None:
-        hashlib.sha256(content)
-        for key, piece in pieces(content):
-            put(key, piece)
+    def writer() -> Act:
+        put, _ = connect()
 
-    def read() -> None:
-        found = b"".join([get(key) for key, _ in pieces(content)])
-        assert hashlib.sha256(found).digest() == digest
+        def write() -> None:
+            hashlib.sha256(content)
+            for key, start, stop in cut:
+                put(key, content[start:stop])
 
-    digest = hashlib.sha256(content).digest()
-    return {f"put: {name}": write, f"get: {name}": read}
+        return write
+
+    def reader() -> Act:
+        put, get = connect()
+        for key, start, stop in cut:
+            put(key, content[start:stop])
+        digest = hashlib.sha256(content).digest()
+
+        def read() -> None:
+            found = b"".join([get(key) for key, _, _ in cut])
+            assert hashlib.sha256(found).digest() == digest
+
+        return read
+
+    return {f"put: {name}": writer, f"get: {name}": reader}
 
 
-def memchunk_acts(content: bytes, path: Path) -> Acts:
-    store = memchunk.connect(ADDRESS)
-    buffer = bytearray(SIZE)
-    store.put("kept", content)
+def memchunk_makers(content: bytes, path: Path) -> Makers:
+    def kept() -> memchunk.Store:
+        store = memchunk.connect(ADDRESS)
+        store.put("kept", content, replace=True)
+        return store
+
+    def reading_into() -> Act:
+        store, buffer = kept(), bytearray(SIZE)
+        return lambda: store.read_into("kept", buffer)
+
+    def getting() -> Act:
+        store = kept()
+        return lambda: store.get("kept")
+
+    def putting(source: bytes | Path) -> Act:
+        store = memchunk.connect(ADDRESS)
+        return lambda: store.put("f", source, replace=True)
+
     return {
-        "put: memchunk put(bytes)": lambda: store.put("f", content, replace=True),
-        "put: memchunk put(path)": lambda: store.put("f", path, replace=True),
-        "get: memchunk read_into(buffer)": lambda: store.read_into("kept", buffer),
-        "get: memchunk get()": lambda: store.get("kept"),
+        "put: memchunk put(bytes)": lambda: putting(content),
+        "put: memchunk put(path)": lambda: putting(path),
+        "get: memchunk read_into(buffer)": reading_into,
+        "get: memchunk get()": getting,
     }
 
 
-def redis_acts(content: bytes, stack: ExitStack) -> Acts:
+def redis_makers(content: bytes, stack: ExitStack) -> Makers:
     import redis
 
     server = subprocess.Popen(
@@ -83,30 +110,42 @@ def redis_acts(content: bytes, stack: ExitStack) -> Acts:
             break
         except redis.ConnectionError:
             time.sleep(0.05)
-    return peer("redis-py with hiredis", content, client.set, client.get)  # type: ignore[arg-type]
+    client.close()
+
+    def connect() -> Any:
+        client = redis.Redis(port=REDIS_PORT)
+        return client.set, client.get
+
+    return peer("redis-py with hiredis", content, connect)
 
 
-def contestants(content: bytes, path: Path, stack: ExitStack) -> Acts:
-    host, port = ADDRESS.split(":")
-    client = Client((host, int(port)), default_noreply=False, no_delay=True)
-    acts: Acts = {"sha256 alone": lambda: hashlib.sha256(content)}
-    acts |= memchunk_acts(content, path)
-    acts |= peer("pymemcache set/get loop", content, client.set, client.get)
+def contestants(content: bytes, path: Path, stack: ExitStack) -> Makers:
+    def pymemcache() -> Any:
+        host, port = ADDRESS.split(":")
+        client = Client((host, int(port)), default_noreply=False, no_delay=True)
+        return client.set, client.get
+
+    makers: Makers = {"sha256 alone": lambda: lambda: hashlib.sha256(content)}
+    makers |= memchunk_makers(content, path)
+    makers |= peer("pymemcache set/get loop", content, pymemcache)
     try:
         import pylibmc
 
-        other = pylibmc.Client([ADDRESS])
-        acts |= peer("pylibmc", content, other.set, other.get)
+        def libmemcached() -> Any:
+            client = pylibmc.Client([ADDRESS])
+            return client.set, client.get
+
+        makers |= peer("pylibmc", content, libmemcached)
     except ImportError:
         print("missing: pylibmc (pip install pylibmc)", file=sys.stderr)
     if shutil.which("redis-server"):
         try:
-            acts |= redis_acts(content, stack)
+            makers |= redis_makers(content, stack)
         except ImportError:
             print("missing: redis-py (pip install 'redis[hiredis]')", file=sys.stderr)
     else:
         print("missing: redis-server", file=sys.stderr)
-    return acts
+    return makers
 
 
 def measure() -> dict[str, float]:
@@ -118,18 +157,20 @@ def measure() -> dict[str, float]:
         path = Path(directory) / "content"
         content = os.urandom(SIZE)
         path.write_bytes(content)
-        return take_turns(contestants(content, path, stack), rounds=ROUNDS)
+        makers = contestants(content, path, stack)
+        acts = {name: stack.enter_context(apart(make)) for name, make in makers.items()}
+        return take_turns(acts, rounds=ROUNDS)
 
 
 def main() -> None:
     """Measure, print a table, and write JSON and SVG."""
     if len(sys.argv) > 1:  # the one figure that needs another environment
         with Memcached(1024, address=ADDRESS):
-            acts = memchunk_acts(os.urandom(SIZE), Path())
             content = os.urandom(SIZE)
+            makers = memchunk_makers(content, Path())
             only = {
                 "sha256 alone": lambda: hashlib.sha256(content),
-                "get()": acts["get: memchunk get()"],
+                "get()": makers["get: memchunk get()"](),
             }
             times = take_turns(only, rounds=ROUNDS)
             print(times["get()"] / times["sha256 alone"])
