@@ -4,9 +4,9 @@ Both let go of the interpreter lock, so hashing costs no time of its own on a
 machine with two cores. Small blocks are hashed where they are: a thread would cost
 more than it saves.
 
-The system starts a thread where it sees least to do, which is where memcached sleeps at that
-moment, and two that are busy it moves apart too late for a file. So the thread starts on
-another processor than the one on which memcached was seen last.
+The caller and a memcached of the same machine wake each other, and so have most often the same
+processor. The thread starts on another one: the system would put it wherever there is nothing
+to do at that moment, and would move two apart that are busy too late for a file.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from queue import SimpleQueue
 
 from memchunk.checksum import crc32
@@ -32,9 +33,7 @@ class Sha256:
     so. A context manager: its thread ends with it.
     """
 
-    def __init__(self, *, away_from: int | None = None) -> None:
-        """The thread starts away from that processor, if it is one of several."""
-        self._away_from = away_from
+    def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
         self._given = self._finished = 0
         self._thread: threading.Thread | None = None
@@ -50,15 +49,17 @@ class Sha256:
     def _start(self) -> None:
         self._todo: SimpleQueue[Buffer | Callable[[], object] | None] = SimpleQueue()
         self._done: SimpleQueue[None] = SimpleQueue()
-        thread = threading.Thread(target=self._work, name="memchunk-sha256", daemon=True)
+        thread = threading.Thread(
+            target=self._work, args=[_processor()], name="memchunk-sha256", daemon=True
+        )
         try:
             thread.start()
         except RuntimeError:  # no more threads to be had: hash here
             return
         self._thread = thread
 
-    def _work(self) -> None:
-        _move_off(self._away_from)
+    def _work(self, callers_processor: int | None) -> None:
+        _move_off(callers_processor)
         while (work := self._todo.get()) is not None:
             if callable(work):
                 work()
@@ -157,12 +158,20 @@ class ChecksumsInOne(Checksums):
             self._crc32s[index] = crc32(self._chunks[index])
 
 
+def _processor() -> int | None:
+    """The processor that the caller runs on, where the system tells (Linux, proc_pid_stat(5))."""
+    with suppress(OSError):
+        fields = Path("/proc/thread-self/stat").read_text().rpartition(")")[2].split()
+        return int(fields[36])
+    return None
+
+
 def _move_off(processor: int | None) -> None:
-    """Have this thread go on on another processor than that, if there is one (Linux).
+    """Have this thread go on on another processor than that, if there is one.
 
     From there the system may move it as it likes: many transfers at once need them all.
     """
-    if processor is None or not hasattr(os, "sched_setaffinity"):
+    if processor is None:
         return
     allowed = os.sched_getaffinity(0)
     others = allowed - {processor}

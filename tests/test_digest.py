@@ -5,10 +5,11 @@ import os
 import sys
 import threading
 import zlib
+from pathlib import Path
 
 import pytest
 
-from memchunk import Store, digest
+from memchunk import digest
 from memchunk.digest import Checksums, ChecksumsInOne, Sha256
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the system places its threads")
@@ -74,32 +75,47 @@ def placed(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
 
 
 @LINUX
-@pytest.mark.parametrize("away_from", [0, 100_000, None])
-def test_its_thread_starts_away_from_one_processor(
-    away_from: int | None, placed: list[set[int]]
+def test_its_thread_starts_on_another_processor_than_the_callers(placed: list[set[int]]) -> None:
+    here = os.sched_getaffinity(0)
+    if len(here) == 1:
+        pytest.skip("there is but one processor")
+    for processor in here:
+        os.sched_setaffinity(0, {processor})  # and so do the threads that it starts
+        os.sched_setaffinity(0, here)
+        placed.clear()
+        with Sha256() as sha256:
+            sha256.update(bytes(500_000))
+        elsewhere, anywhere = placed
+        assert len(elsewhere) == len(here) - 1
+        assert anywhere == here
+
+
+@LINUX
+@pytest.mark.parametrize("processor", [0, 100_000, None])
+def test_a_thread_moves_off_a_processor_if_there_are_others(
+    processor: int | None, placed: list[set[int]]
 ) -> None:
     here = os.sched_getaffinity(0)
-    with Sha256(away_from=away_from) as sha256:
-        sha256.update(bytes(500_000))
-        sha256.wait()
-    if away_from in here and len(here) > 1:
-        assert placed == [here - {away_from}, here]
+    digest._move_off(processor)
+    if processor in here and len(here) > 1:
+        assert placed == [here - {processor}, here]
     else:
-        assert not placed or placed == [here, here]
+        assert placed in ([], [here, here])
     assert os.sched_getaffinity(0) == here
 
 
 @LINUX
-def test_files_are_hashed_on_other_processors_than_memcached_answers_on(
-    store: Store, placed: list[set[int]]
+def test_where_the_system_does_not_tell_the_processor(
+    placed: list[set[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = os.sched_getaffinity(0)
-    if len(here) == 1:
-        pytest.skip("there is but one processor")
-    store.put("f", bytes(2_000_000))
-    elsewhere, anywhere = placed
-    assert elsewhere < here
-    assert anywhere == here
+    def refuse(_: Path) -> str:
+        raise FileNotFoundError("no /proc")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with Sha256() as sha256:
+        sha256.update(bytes(500_000))
+        assert sha256.hexdigest() == hashlib.sha256(bytes(500_000)).hexdigest()
+    assert placed == []
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
