@@ -4,9 +4,10 @@ Both let go of the interpreter lock, so hashing costs no time of its own on a
 machine with two cores. Small blocks are hashed where they are: a thread would cost
 more than it saves.
 
-The caller and a memcached of the same machine wake each other, and so have most often the same
-processor. The thread starts on another one: the system would put it wherever there is nothing
-to do at that moment, and would move two apart that are busy too late for a file.
+The system starts a thread where it sees least to do, which is where memcached sleeps at that
+moment, and two that are busy it moves apart too late for a file. So the thread starts on
+another processor than the one on which memcached was seen last; where that is not known, on
+another than the caller's, for those who wake each other most often have the same.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class Sha256:
     so. A context manager: its thread ends with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, away_from: int | None = None) -> None:
+        """The thread starts away from that processor, or else from the caller's."""
+        self._away_from = away_from
         self._sha256 = hashlib.sha256()
         self._given = self._finished = 0
         self._thread: threading.Thread | None = None
@@ -49,17 +52,17 @@ class Sha256:
     def _start(self) -> None:
         self._todo: SimpleQueue[Buffer | Callable[[], object] | None] = SimpleQueue()
         self._done: SimpleQueue[None] = SimpleQueue()
-        thread = threading.Thread(
-            target=self._work, args=[_processor()], name="memchunk-sha256", daemon=True
-        )
+        if self._away_from is None:
+            self._away_from = _processor()
+        thread = threading.Thread(target=self._work, name="memchunk-sha256", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # no more threads to be had: hash here
             return
         self._thread = thread
 
-    def _work(self, callers_processor: int | None) -> None:
-        _move_off(callers_processor)
+    def _work(self) -> None:
+        _move_off(self._away_from)
         while (work := self._todo.get()) is not None:
             if callable(work):
                 work()

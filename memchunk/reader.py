@@ -114,7 +114,7 @@ class Reader:
         if padding:
             commands[-1] = protocol.get(keys[-1], parts[-1], memoryview(padding))
         server = self._backend.server_of_chunks(manifest.generation)
-        with Sha256() as sha256:
+        with Sha256(away_from=server.processor) as sha256:
             if commands:
                 with server.connection() as connection:
                     replies = connection.pipeline(commands, CHUNKS_IN_FLIGHT)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote
 
-from memchunk import protocol
+from memchunk import protocol, wire
 from memchunk.breaker import Breaker
 from memchunk.bulk import BulkClient
 from memchunk.counting import CountingClient
@@ -49,6 +49,15 @@ class Server:
     def is_away(self) -> bool:
         """Whether the server did not answer when it was last called."""
         return self._here.breaker.is_open
+
+    @property
+    def processor(self) -> int | None:
+        """The processor that is busy while this server sends or takes bytes, if that is known."""
+        try:
+            sock = self._here.idle[-1].sock
+            return None if sock is None else wire.processor(sock)
+        except (IndexError, OSError):  # none is open, or another thread has just closed it
+            return None
 
     def connection(self, *, anyway: bool = False) -> Lease:
         """A connection that nobody else uses in the block that it is entered for.

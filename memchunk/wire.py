@@ -161,6 +161,17 @@ def connect(server: tuple[str, int] | str, terms: Terms, deadline: Deadline) -> 
         raise SilenceError(limit, waited=until.seconds) from error
 
 
+def processor(sock: socket.socket) -> int | None:
+    """The number of the processor that last took in what the peer sent, where Linux tells.
+
+    Of a peer on this machine it is the one that the peer ran on. Unix sockets do not tell.
+    """
+    if not hasattr(socket, "SO_INCOMING_CPU"):
+        return None
+    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU)
+    return number if number >= 0 else None
+
+
 def _connect(server: tuple[str, int] | str, terms: Terms, until: Deadline) -> Wire:
     if isinstance(server, tuple):
         sock = socket.create_connection(server, _wait(until))

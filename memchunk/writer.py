@@ -99,7 +99,8 @@ class Writer:
         if isinstance(blocks, Memory) and len(blocks.view) <= draft.rule.chunk_size:
             return self._send_one(order, blocks.view, draft)
         seen = self._look(order)
-        with Sha256() as sha256:
+        server = self._backend.server_of_chunks(draft.generation)
+        with Sha256(away_from=server.processor) as sha256:
             if isinstance(blocks, Memory):
                 chunks = list(blocks.blocks(draft.rule.chunk_size))
                 checksums: Checksums = ChecksumsInOne(sha256, blocks.view, chunks)

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from memchunk import digest
+from memchunk import Store, digest, protocol, wire
 from memchunk.digest import Checksums, ChecksumsInOne, Sha256
+from memchunk.embedded import Memcached
+from memchunk.server import Server
+from memchunk.wire import Terms
+from tests.servers import free_port
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the system places its threads")
 BLOCKS = [os.urandom(size) for size in (10, 500_000, 10, 500_000, 0)]
@@ -88,6 +92,36 @@ def test_its_thread_starts_on_another_processor_than_the_callers(placed: list[se
         elsewhere, anywhere = placed
         assert len(elsewhere) == len(here) - 1
         assert anywhere == here
+
+
+@LINUX
+def test_it_starts_on_another_processor_than_memcached_answered_on(
+    store: Store, placed: list[set[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = os.sched_getaffinity(0)
+    if len(here) == 1:
+        pytest.skip("there is but one processor")
+    for number in here:
+        monkeypatch.setattr(wire, "processor", lambda _, number=number: number)
+        placed.clear()
+        store.put("f", bytes(2_000_000), replace=True)
+        assert store.get("f") == bytes(2_000_000)
+        assert placed == [here - {number}, here] * 2
+
+
+@LINUX
+@pytest.mark.parametrize("address", [None, "127.0.0.1:0"])
+def test_memcacheds_processor_is_known_where_it_is_reached_by_tcp(address: str | None) -> None:
+    with Memcached(address=address and f"127.0.0.1:{free_port()}") as memcached:
+        terms = Terms(timeout=5, connect_timeout=5, deadline=5)
+        server = Server(memcached.address, terms, None)
+        assert server.processor is None  # nothing was asked yet
+        server.exchange([protocol.gets("k", 0)])
+        if address is None:
+            assert server.processor is None
+        else:
+            assert server.processor in os.sched_getaffinity(0)
+        server.close()
 
 
 @LINUX
