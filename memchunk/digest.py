@@ -26,6 +26,8 @@ from memchunk.protocol import Buffer
 
 THREAD_ABOVE_BYTES = 256 * 1024
 
+Then = Callable[[], object] | None
+
 
 class Sha256:
     """The sha256 of blocks that are given one after the other.
@@ -50,7 +52,7 @@ class Sha256:
             self._thread.join()
 
     def _start(self) -> None:
-        self._todo: SimpleQueue[Buffer | Callable[[], object] | None] = SimpleQueue()
+        self._todo: SimpleQueue[tuple[Buffer, Then] | None] = SimpleQueue()
         self._done: SimpleQueue[None] = SimpleQueue()
         if self._away_from is None:
             self._away_from = _processor()
@@ -64,36 +66,30 @@ class Sha256:
     def _work(self) -> None:
         _move_off(self._away_from)
         while (work := self._todo.get()) is not None:
-            if callable(work):
-                work()
-            else:
-                self._sha256.update(work)
-            del work  # keep nothing of the caller's alive while waiting
+            block, then = work
+            self._sha256.update(block)
+            if then is not None:
+                then()
+            del work, block, then  # keep nothing of the caller's alive while waiting
             self._done.put(None)
 
-    def update(self, block: Buffer) -> None:
-        """Hash `block` after those before it."""
+    def update(self, block: Buffer, then: Then = None) -> None:
+        """Hash `block` after those before it, and do what is to be done then.
+
+        That must not fail: it is done where the block is hashed.
+        """
         if self._thread is None and len(block) > THREAD_ABOVE_BYTES:
             self._start()
         if self._thread is None:
             self._sha256.update(block)
+            if then is not None:
+                then()
         else:
             self._given += 1
-            self._todo.put(block)
-
-    def then(self, work: Callable[[], object]) -> None:
-        """Have the thread do some work, which must not fail, when all blocks are hashed.
-
-        Where there is no thread it is done at once.
-        """
-        if self._thread is None:
-            work()
-        else:
-            self._given += 1
-            self._todo.put(work)
+            self._todo.put((block, then))
 
     def wait(self, *, under_way: int = 0) -> None:
-        """Return once all blocks (and work) but the last `under_way` are done."""
+        """Return once all blocks but the last `under_way` are done with."""
         while self._given - self._finished > under_way:
             self._done.get()
             self._finished += 1
@@ -113,8 +109,7 @@ class Checksums:
 
     def add(self, chunk: memoryview) -> None:
         """Take in the next chunk, which must not change until `wait` says so."""
-        self._sha256.update(chunk)
-        self._crc32s.append(crc32(chunk))
+        self._sha256.update(chunk, lambda: self._crc32s.append(crc32(chunk)))
 
     def wait(self, *, under_way: int) -> None:
         """Return once all chunks but the last `under_way` may change."""
@@ -138,8 +133,7 @@ class ChecksumsInOne(Checksums):
         self._crc32s = [0] * len(chunks)
         self._chunks = chunks
         self._left = deque(range(len(chunks)))
-        sha256.update(whole)
-        sha256.then(lambda: self._work(self._left.popleft))
+        sha256.update(whole, lambda: self._work(self._left.popleft))
 
     def add(self, chunk: memoryview) -> None:
         """It is known already."""

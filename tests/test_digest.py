@@ -54,12 +54,11 @@ def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
     test_blocks_in_order_large_or_small()
 
 
-def test_work_is_done_after_the_blocks_before_it() -> None:
+def test_what_is_to_be_done_then_is_done_where_the_block_is_hashed() -> None:
     done: list[str] = []
     for block in (bytes(10), bytes(5_000_000)):
         with Sha256() as sha256:
-            sha256.update(block)
-            sha256.then(lambda: done.append(threading.current_thread().name))
+            sha256.update(block, lambda: done.append(threading.current_thread().name))
             sha256.wait()
     assert done == [threading.current_thread().name, "memchunk-sha256"]
 
