@@ -28,7 +28,7 @@ from memchunk.embedded import Memcached
 COMMAND = "python -m benchmarks.speed"
 SIZE = 50 * 1024 * 1024
 PIECE = 1_000_000
-ROUNDS = 11
+ROUNDS = 21
 ADDRESS, REDIS_PORT = "127.0.0.1:21911", 21912
 
 Act = Callable[[], object]
