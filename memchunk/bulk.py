@@ -58,7 +58,7 @@ class BulkClient(Client):
         self._breaker = breaker
         self._wire: Wire | None = None
         self._outgoing = bytearray()
-        self._incoming = Incoming(self._receive)
+        self._incoming = Incoming()
         self._pending: deque[Command] = deque()
         self._opened_at = self._asked_at = 0.0
 
@@ -129,7 +129,7 @@ class BulkClient(Client):
         try:
             self._flush()
             for _ in range(MAX_SETTINGS):
-                line = self._incoming.line()
+                line = self._incoming.line(self._receive)
                 word, _, setting = line.partition(b" ")
                 if word != b"STAT":
                     break
@@ -150,7 +150,7 @@ class BulkClient(Client):
         try:
             self.send(protocol.dump())
             self._flush()
-            while (line := self._incoming.line(b"\n").rstrip(b"\r")) != b"END":
+            while (line := self._incoming.line(self._receive, b"\n").rstrip(b"\r")) != b"END":
                 if not line.startswith(b"key="):  # ERROR, BUSY, or nobody knows what
                     raise MemcacheUnknownError(f"it does not list its items: {line[:64]!r}")
                 yield line
@@ -226,7 +226,7 @@ class BulkClient(Client):
             self._outgoing.clear()
 
     def _read_reply(self, command: Command) -> Reply:
-        line = self._incoming.line()
+        line = self._incoming.line(self._receive)
         known = command.words.get(line)
         if known is not None:
             return known
@@ -251,13 +251,13 @@ class BulkClient(Client):
             raise MemcacheUnknownError(f"unexpected reply {line[:64]!r}")
         length, value = int(fields[3]), b""
         if length <= command.limit:
-            value = self._incoming.value(length)
+            value = self._incoming.value(self._receive, length)
         elif length == sum(map(len, command.into)):
             for buffer in command.into:
-                self._incoming.read_into(buffer)
+                self._incoming.read_into(self._receive, buffer)
         else:
-            self._incoming.skip(length)
-        if self._incoming.value(len(VALUE_END)) != VALUE_END:
+            self._incoming.skip(self._receive, length)
+        if self._incoming.value(self._receive, len(VALUE_END)) != VALUE_END:
             raise MemcacheUnknownError("a value did not end where its length said")
         cas = Unique(*fields[4:])
         cas.asked_at = self._asked_at

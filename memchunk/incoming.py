@@ -18,11 +18,12 @@ class Receive(Protocol):
 class Incoming:
     """Bytes that have come and are not read yet.
 
-    Whatever is read is waited for, and raises what `receive` raises.
+    What has not come yet is waited for, by a `receive` that is handed in each time: were it
+    kept, a connection that nobody holds any more would live on until the next garbage
+    collection. Its exceptions go through.
     """
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self) -> None:
         self._held = bytearray(RECEIVE_BYTES)
         self._view = memoryview(self._held)
         self._start = self._end = 0
@@ -36,7 +37,7 @@ class Incoming:
         """Forget what came."""
         self._start = self._end = 0
 
-    def line(self, ending: bytes = b"\r\n") -> bytes:
+    def line(self, receive: Receive, ending: bytes = b"\r\n") -> bytes:
         """The next line, without its end. Raises `ConnectionError` for what is none."""
         while True:
             end = self._held.find(ending, self._start, self._end)
@@ -46,35 +47,35 @@ class Incoming:
                 return line
             if self._end - self._start > MAX_LINE_BYTES:
                 raise ConnectionError("a reply line without an end")
-            self._fill()
+            self._fill(receive)
 
-    def value(self, length: int) -> bytes:
+    def value(self, receive: Receive, length: int) -> bytes:
         """The next `length` bytes."""
         if length <= self._end - self._start:
             self._start += length
             return bytes(self._view[self._start - length : self._start])
         holder = bytearray(length)
-        self.read_into(memoryview(holder))
+        self.read_into(receive, memoryview(holder))
         return bytes(holder)
 
-    def read_into(self, target: memoryview) -> None:
+    def read_into(self, receive: Receive, target: memoryview) -> None:
         """Fill `target` from what is here already, then from the socket."""
         here = min(len(target), self._end - self._start)
         target[:here] = self._view[self._start : self._start + here]
         self._start += here
         while here < len(target):
-            here += self._receive(target[here:], whole=True)
+            here += receive(target[here:], whole=True)
 
-    def skip(self, length: int) -> None:
+    def skip(self, receive: Receive, length: int) -> None:
         """Read `length` bytes that nobody wants, to stay in step."""
         scratch = memoryview(bytearray(min(length, RECEIVE_BYTES)))
         while length:
             part = scratch[:length]
-            self.read_into(part)
+            self.read_into(receive, part)
             length -= len(part)
 
-    def _fill(self) -> None:
+    def _fill(self, receive: Receive) -> None:
         held = self._held[self._start : self._end]
         self._held[: len(held)] = held
         self._start, self._end = 0, len(held)
-        self._end += self._receive(self._view[self._end :])
+        self._end += receive(self._view[self._end :])

@@ -78,19 +78,29 @@ def placed(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
 
 
 @LINUX
-def test_its_thread_starts_on_another_processor_than_the_callers(placed: list[set[int]]) -> None:
+def test_a_thread_knows_its_processor() -> None:
+    here = os.sched_getaffinity(0)
+    try:
+        for number in here:
+            os.sched_setaffinity(0, {number})
+            assert digest._processor() == number
+    finally:
+        os.sched_setaffinity(0, here)
+
+
+@LINUX
+def test_its_thread_starts_on_another_processor_than_the_callers(
+    placed: list[set[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = os.sched_getaffinity(0)
     if len(here) == 1:
         pytest.skip("there is but one processor")
-    for processor in here:
-        os.sched_setaffinity(0, {processor})  # and so do the threads that it starts
-        os.sched_setaffinity(0, here)
+    for number in here:
+        monkeypatch.setattr(digest, "_processor", lambda number=number: number)
         placed.clear()
         with Sha256() as sha256:
             sha256.update(bytes(500_000))
-        elsewhere, anywhere = placed
-        assert len(elsewhere) == len(here) - 1
-        assert anywhere == here
+        assert placed == [here - {number}, here]
 
 
 @LINUX
@@ -109,17 +119,17 @@ def test_it_starts_on_another_processor_than_memcached_answered_on(
 
 
 @LINUX
-@pytest.mark.parametrize("address", [None, "127.0.0.1:0"])
-def test_memcacheds_processor_is_known_where_it_is_reached_by_tcp(address: str | None) -> None:
-    with Memcached(address=address and f"127.0.0.1:{free_port()}") as memcached:
-        terms = Terms(timeout=5, connect_timeout=5, deadline=5)
-        server = Server(memcached.address, terms, None)
+@pytest.mark.parametrize("socket", ["tcp", "unix"])
+def test_memcacheds_processor_is_known_where_it_is_reached_by_tcp(socket: str) -> None:
+    address = f"127.0.0.1:{free_port()}" if socket == "tcp" else None
+    with Memcached(address=address) as memcached:
+        server = Server(memcached.address, Terms(timeout=5, connect_timeout=5, deadline=5))
         assert server.processor is None  # nothing was asked yet
         server.exchange([protocol.gets("k", 0)])
-        if address is None:
-            assert server.processor is None
-        else:
+        if socket == "tcp":
             assert server.processor in os.sched_getaffinity(0)
+        else:
+            assert server.processor is None
         server.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import resource
@@ -158,6 +159,22 @@ def test_sockets(start_memcached: Callable[..., LocalMemcached]) -> None:
         # ours to look with, the ones that looked whether it is up, and two for each thread
         assert items.client.stats()[b"total_connections"] <= 4 + 2 * 4
     items.close()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # that is what it is about
+def test_a_store_that_nobody_holds_any_more_leaves_no_socket(
+    memcached_address: str, namespace: str
+) -> None:
+    """At once, not when the garbage is collected."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(list(Path("/dev/fd").iterdir()))
+        for number in range(5):
+            memchunk.connect(memcached_address, namespace=namespace).put(f"f{number}", b"x")
+        assert len(list(Path("/dev/fd").iterdir())) == before
+    finally:
+        gc.enable()
 
 
 def test_a_small_file_is_two_round_trips_and_no_thread(
