@@ -1,8 +1,9 @@
 """How many small files a second, beside plain values: `python -m benchmarks.small`.
 
-A put is two round trips (what stands there, and the chunk; the manifest). A get of a file
-that this store has neither read nor stored before is two (the manifest; the chunk), the
-next get of it is one (both). pymemcache's `set` and `get` of a bare value are one.
+A put of a new file is one round trip (what stands there, the chunk, the manifest, its record in
+the journal). A get of a file that this store has neither read nor stored before is two (the
+manifest; the chunk), the next get of it is one (both). pymemcache's `set` and `get` of a bare
+value are one.
 """
 
 from __future__ import annotations

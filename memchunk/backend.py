@@ -106,6 +106,15 @@ class Backend:
             )
         return reply
 
+    def insist_on_storing(self, command: Command, reply: Reply) -> None:
+        """See that the item of a `set` is stored: raises what `insist` does."""
+        if self.insist(command, reply).word != "STORED":
+            server = self.server_of(command.key)
+            raise UnavailableError(
+                f"{server.address} answered {reply.word} to a set; check what runs there",
+                server=server.address,
+            )
+
     def new_generation(self, name: str) -> str:
         """128 random bits for a write under `name`.
 

@@ -60,12 +60,21 @@ class Catalog:
         is_recorded = bool(replies) and replies[0].word == "STORED"
         if is_recorded and not journal.is_time_to_look(token) and not self._late:
             return
-        shard = journal.shard_of(manifest.name)
         if not is_recorded:
-            self._late.append((shard, journal.added(manifest.name, token)))
+            record = journal.added(manifest.name, token)
+            self._late.append((journal.shard_of(manifest.name), record))
+        self._look_after(manifest)
+
+    def not_added(self, manifest: Manifest) -> None:
+        """See that the records of manifests that were not put, after all, do not pile up."""
+        if journal.is_time_to_look(token_of(manifest)):
+            self._look_after(manifest)
+
+    def _look_after(self, manifest: Manifest) -> None:
+        """Look at the segment in use, where it is time to, and write what is late."""
         try:
-            if journal.is_time_to_look(token):
-                self._make_room(shard)
+            if journal.is_time_to_look(token_of(manifest)):
+                self._make_room(journal.shard_of(manifest.name))
             self._write_what_is_late()
         except MemchunkError as error:
             log.warning("%d names will be listed later: %s", len(self._late), error)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from memchunk import manifest as codec, protocol
 from memchunk.backend import Backend
@@ -38,6 +39,22 @@ class Entry:
     cas: bytes
     manifest: Manifest | None
     damage: CorruptError | None
+
+
+class Creation(NamedTuple):
+    """What became of a manifest that was put where nothing was expected.
+
+    Attributes:
+        done: whether it was put.
+        seen: what stood under its name just before, or None.
+        ahead: the replies to the commands ahead of it.
+        beside: the replies to those beside it.
+    """
+
+    done: bool
+    seen: Entry | None
+    ahead: list[Reply]
+    beside: list[Reply]
 
 
 class Index:
@@ -101,8 +118,7 @@ class Index:
         Returns whether it was, and the replies to the commands `beside` it, which are
         carried out after it, and mostly also where it was not. Raises `StorageFullError`.
         """
-        key = manifest_key(self._backend.namespace, manifest.name)
-        record = codec.encode(manifest)
+        key, record = self._item(manifest)
         command = protocol.store(
             "add" if over is None else "cas",
             key,
@@ -116,10 +132,32 @@ class Index:
             self._remember(key, record, manifest)
         return done, others
 
+    def create(
+        self, manifest: Manifest, ahead: Sequence[Command], beside: Sequence[Command]
+    ) -> Creation:
+        """Put a manifest if nothing stands under its name, in one round trip with all it needs.
+
+        The commands `ahead` of it and `beside` it must concern the same server; they are carried
+        out before and after it, whether or not it was put.
+        """
+        key, record = self._item(manifest)
+        add = protocol.store("add", key, exptime(manifest.expires, time.time()), record)
+        question = protocol.gets(key, MAX_MANIFEST_BYTES)
+        before, *replies = self._backend.exchange([question, *ahead, add, *beside])
+        done = replies.pop(len(ahead)).word == "STORED"
+        seen = self._entry(manifest.name, key, before)
+        if done:
+            self._remember(key, record, manifest)
+        return Creation(done, seen, replies[: len(ahead)], replies[len(ahead) :])
+
     def remove(self, name: str, seen: Entry) -> bool:
         """Take the manifest of `name` away if it is still the one `seen`; whether it was."""
-        key = manifest_key(self._backend.namespace, name)
-        return self._backend.remove(key, seen.cas)
+        self._known.forget(name)
+        return self._backend.remove(manifest_key(self._backend.namespace, name), seen.cas)
+
+    def _item(self, manifest: Manifest) -> tuple[str, bytes]:
+        """The key and the value of a manifest's item."""
+        return manifest_key(self._backend.namespace, manifest.name), codec.encode(manifest)
 
     def _entry(self, name: str, key: str, reply: Reply) -> Entry | None:
         if reply.word == "END":

@@ -15,6 +15,7 @@ from memchunk.backend import Backend
 from memchunk.bulk import CHUNKS_IN_FLIGHT
 from memchunk.call import Call
 from memchunk.catalog import Catalog
+from memchunk.committing import Committer
 from memchunk.deadline import AtLeisure
 from memchunk.draft import Order, Progress
 from memchunk.errors import CorruptError, EvictedError, NotFoundError
@@ -47,9 +48,8 @@ class Store:
         self._reader = Reader(backend, self._index)
         self._catalog = Catalog(backend, self._index)
         self._amender = Amender(backend, self._index, self._reader, self._catalog)
-        self._writer = Writer(
-            backend, self._index, self._reader, self._amender, self._catalog, compact=compact
-        )
+        committer = Committer(backend, self._index, self._reader, self._amender, self._catalog)
+        self._writer = Writer(backend, committer, compact=compact)
         self._uploads = Uploads(backend, self._index, self._reader, self._writer)
 
     def put(

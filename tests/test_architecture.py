@@ -61,13 +61,14 @@ LAYERS = {
     "opened": 8,
     "amend": 9,
     "sweep": 10,
-    "writer": 9,
+    "committing": 10,
+    "writer": 11,
     "appender": 8,
-    "assembly": 10,
-    "uploads": 11,
-    "store": 12,
-    "factory": 13,
-    "__init__": 14,
+    "assembly": 12,
+    "uploads": 13,
+    "store": 14,
+    "factory": 15,
+    "__init__": 16,
 }
 LAST_PURE_LAYER = 1
 KNOW_PYMEMCACHE = {"bulk", "backend"}

@@ -126,15 +126,21 @@ def test_where_no_connection_lasts_nothing_is_written_over(store: Store, items: 
     assert items.all() == before
 
 
-@pytest.mark.parametrize("write", ["put", "update", "delete"])
+@pytest.mark.parametrize(
+    ("write", "verb"),
+    [("put", "create"), ("put a larger one", "look"), ("update", "look"), ("delete", "look")],
+)
 def test_what_was_seen_before_a_restart_is_not_written_over_after_it(
-    start_memcached: Callable[..., LocalMemcached], write: str, monkeypatch: pytest.MonkeyPatch
+    start_memcached: Callable[..., LocalMemcached],
+    write: str,
+    verb: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """memcached then gives the same unique numbers to other states of its items."""
     server = start_memcached()
     with memchunk.connect(server.address) as store, memchunk.connect(server.address) as other:
         other.put("f", b"lost")
-        look = store._index.look
+        look = getattr(store._index, verb)
 
         def restart_after_the_look(*arguments: Any, **options: Any) -> Any:
             seen = look(*arguments, **options)
@@ -143,10 +149,11 @@ def test_what_was_seen_before_a_restart_is_not_written_over_after_it(
             other.put("f", b"kept")
             return seen
 
-        monkeypatch.setattr(store._index, "look", restart_after_the_look)
-        if write == "put":
+        monkeypatch.setattr(store._index, verb, restart_after_the_look)
+        if write.startswith("put"):
+            new = b"new" if write == "put" else bytes(100_000)
             with pytest.raises(StorageFullError):  # its chunk was lost
-                store.put("f", b"new", replace=True)
+                store.put("f", new, replace=True)
         elif write == "update":
             assert store.update("f", content_type="text/plain").content_type == "text/plain"
         else:
@@ -452,7 +459,7 @@ def test_interrupted_at_the_commit(
 ) -> None:
     """Whether or not the manifest was put already, the file is whole: the old or the new one."""
     store.put("f", OLD)
-    index = store._writer._index
+    index = store._index
     put = index.put
 
     def interrupted(*arguments: Any, **options: Any) -> Any:

@@ -1,0 +1,218 @@
+"""The commit of a write: a manifest in its place, and what follows from it.
+
+Before it nobody sees the write; after it everybody does. In between there is the moment when
+its answer is lost, and then somebody has to look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from memchunk import protocol
+from memchunk.amend import Amender
+from memchunk.backend import Backend
+from memchunk.catalog import Catalog
+from memchunk.draft import Draft, Order
+from memchunk.errors import ChangedError, NotFoundError, StorageFullError, UnavailableError
+from memchunk.expiry import DRAFT_SECONDS, chunk_exptime
+from memchunk.index import Entry, Index, already_exists, changed, stands
+from memchunk.manifest import Manifest
+from memchunk.protocol import Command, Reply
+from memchunk.reader import Reader
+
+MAX_COMMITS = 100
+
+
+class Commit(NamedTuple):
+    """A manifest was put in its place.
+
+    Attributes:
+        manifest: the manifest.
+        over: what stood there before, or None.
+        recorded: the replies to its record in the journal.
+        settled: whether its chunks are known to stay as long as it does.
+    """
+
+    manifest: Manifest
+    over: Entry | None
+    recorded: Sequence[Reply] = ()
+    settled: bool = False
+
+
+class OutcomeUnknownError(Exception):
+    """The commit was sent and its answer not seen: the file may be there, now or in a moment."""
+
+    def __init__(self, error: BaseException, manifest: Manifest, over: Entry | None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.manifest = manifest
+        self.over = None if over is None else over.manifest
+
+
+class Committer:
+    """Commits the writes of an index."""
+
+    def __init__(
+        self, backend: Backend, index: Index, reader: Reader, amender: Amender, catalog: Catalog
+    ) -> None:
+        self._backend = backend
+        self._index = index
+        self._reader = reader
+        self._amender = amender
+        self._catalog = catalog
+        self._names_are_free = True  # what the last of them was, the next one is likely to be
+
+    def catch_up(self) -> None:
+        """Do what earlier changes still owe: before a write, for it may need the room."""
+        self._amender.catch_up()
+
+    def look(
+        self, order: Order, beside: Sequence[Command] = ()
+    ) -> tuple[Entry | None, list[Reply]]:
+        """What stands under the name, and may be written over; with the replies `beside` it.
+
+        Raises `AlreadyExistsError`, `NotFoundError` and `ChangedError` where it must not be.
+        """
+        found, replies = self._index.look(order.name, beside)
+        return self._permitted(order, found), replies
+
+    def is_likely_new(self, order: Order, draft: Draft) -> bool:
+        """Whether `create` is worth trying: most likely there is no file of that name yet."""
+        return (
+            self._names_are_free
+            and order.if_match is None
+            and self._index.recall(order.name) is None
+            and self._index.server_of(order.name)
+            is self._backend.server_of_chunks(draft.generation)
+        )
+
+    def create(
+        self, order: Order, draft: Draft, chunks: Sequence[Command]
+    ) -> tuple[Commit | None, Entry | None]:
+        """Store the chunks and commit them in one round trip, if there is no file yet.
+
+        Returns the commit, or None and what may be written over by `commit`: the chunks are
+        stored then. Raises what `look` does, `OutcomeUnknownError`, and `StorageFullError`.
+        """
+        manifest = draft.manifest(order, time.time())
+        record, touches = self._catalog.beside(manifest), self._settling(manifest)
+        try:
+            created = self._index.create(manifest, chunks, [*record, *touches])
+        except BaseException as error:
+            if not self._stands_after(error, manifest):
+                raise OutcomeUnknownError(error, manifest, over=None) from error
+            return Commit(manifest, over=None), None
+        refused = any(reply.word != "STORED" for reply in created.ahead)
+        if created.done and not refused:
+            return self._done(manifest, None, created.beside, len(record)), None
+        if created.done:
+            self._amender.put_back(manifest, None)
+        else:
+            self._catalog.not_added(manifest)
+        seen = self._permitted(order, created.seen)
+        # back to what they are without a manifest: the next step may come to nothing
+        self._backend.touch_chunks(draft.generation, draft.count, DRAFT_SECONDS)
+        for command, reply in zip(chunks, created.ahead, strict=True):
+            self._backend.insist_on_storing(command, reply)
+        return None, seen
+
+    def commit(self, order: Order, draft: Draft, seen: Entry | None) -> Commit:
+        """Put the manifest of stored chunks in place of what was `seen` there.
+
+        Where others were faster, look again. Raises what `look` does, `StorageFullError`
+        and `OutcomeUnknownError`.
+        """
+        manifest = draft.manifest(order, time.time())
+        record, touches = self._catalog.beside(manifest), self._settling(manifest)
+        for _ in range(MAX_COMMITS):
+            try:
+                done, replies = self._index.put(manifest, over=seen, beside=[*record, *touches])
+            except StorageFullError:
+                raise  # refused: nothing was put
+            except BaseException as error:
+                if not self._stands_after(error, manifest):
+                    raise OutcomeUnknownError(error, manifest, over=seen) from error
+                return Commit(manifest, over=seen)
+            if done:
+                return self._done(manifest, seen, replies, len(record))
+            seen, _ = self.look(order)
+        raise ChangedError(
+            f"{order.name!r} was changed {MAX_COMMITS} times while being written, or the "
+            "connection was lost as often; try again",
+            name=order.name,
+        )
+
+    def follow_up(self, commit: Commit) -> None:
+        """See that a file that stands is listed and keeps its chunks; free the one before it.
+
+        Raises `StorageFullError` where chunks are gone: what stood there before does so again.
+        """
+        manifest = commit.manifest
+        before = None if commit.over is None else commit.over.manifest
+        try:
+            self._catalog.added(manifest, commit.recorded)
+            intact = commit.settled or self._amender.settle(manifest)
+        except BaseException:
+            self._amender.doubt(manifest, before)
+            raise
+        if not intact:
+            self._amender.put_back(manifest, before)
+            self._backend.free(manifest.generation, manifest.layout.chunk_count)
+            raise crowded_out(manifest.name)
+        if before is not None:
+            self._amender.release(before)
+
+    def doubt(self, unknown: OutcomeUnknownError) -> None:
+        """Look later what became of it. Where it was not put, its chunks expire as drafts."""
+        self._amender.doubt(unknown.manifest, unknown.over)
+
+    def _permitted(self, order: Order, found: Entry | None) -> Entry | None:
+        """What was found, once it is at rest; raise where it must not be written over."""
+        seen = self._amender.at_rest(order.name, found)
+        self._names_are_free = seen is None
+        if order.if_match is not None:
+            if seen is None:
+                raise NotFoundError(
+                    f"there is no file {order.name!r} to replace; leave if_match out to create it",
+                    name=order.name,
+                )
+            if seen.manifest is None or seen.manifest.sha256 not in order.if_match:
+                raise changed(order.name)
+        elif seen is not None and not order.replace and self._reader.is_worth_keeping(seen):
+            raise already_exists(order.name)
+        return seen
+
+    def _settling(self, manifest: Manifest) -> list[Command]:
+        keys = self._backend.chunk_keys(manifest.generation, range(manifest.layout.chunk_count))
+        exptime = chunk_exptime(manifest.expires, time.time())
+        return [protocol.touch(key, exptime) for key in keys]
+
+    def _done(
+        self, manifest: Manifest, over: Entry | None, replies: Sequence[Reply], records: int
+    ) -> Commit:
+        touched = all(reply.word == "TOUCHED" for reply in replies[records:])
+        return Commit(manifest, over, replies[:records], touched and manifest.expires is None)
+
+    def _stands_after(self, error: BaseException, manifest: Manifest) -> bool:
+        """Whether a manifest is seen to stand although memcached did not say so.
+
+        After an interrupt there is no time to look.
+        """
+        if not isinstance(error, UnavailableError):
+            return False
+        try:
+            seen, _ = self._index.look(manifest.name)
+        except UnavailableError:
+            return False
+        return stands(seen, manifest)
+
+
+def crowded_out(name: str) -> StorageFullError:
+    """The error for a file whose first chunks made way for its last."""
+    return StorageFullError(
+        f"memcached evicted the beginning of {name!r} before its end was stored; "
+        "give it more memory (-m)",
+        name=name,
+    )
