@@ -115,6 +115,12 @@ def test_one_that_is_known_here_is_looked_at_first(writer: Store, recorder: Reco
     assert writer.get("f") == NEW
 
 
+def test_one_that_is_to_replace_another_creates_nothing(writer: Store, items: Items) -> None:
+    with pytest.raises(NotFoundError):
+        writer.put("f", NEW, if_match=[hashlib.sha256(OLD).hexdigest()])
+    assert items.all() == {}
+
+
 def test_where_a_name_was_taken_the_next_is_looked_at_first(
     store: Store, writer: Store, recorder: Recorder, items: Items
 ) -> None:
@@ -310,26 +316,29 @@ def test_records_of_files_that_met_another_do_not_fill_the_journal(
     assert [info.name for info in store.list()] == ["f"]
 
 
+@pytest.mark.parametrize("draws", [100, 0])
 def test_all_of_it_goes_to_one_server(
-    start_memcached: Callable[..., LocalMemcached], monkeypatch: pytest.MonkeyPatch
+    start_memcached: Callable[..., LocalMemcached], monkeypatch: pytest.MonkeyPatch, draws: int
 ) -> None:
+    """Without draws, the chunks of two files in three lie on another server than the manifest."""
+    monkeypatch.setattr("memchunk.backend.MAX_DRAWS", draws)
     servers = [start_memcached() for _ in range(3)]
-    ahead_of: list[tuple[str, Sequence[Command]]] = []
+    created: list[tuple[str, list[Command]]] = []
     create = Index.create
 
     def watched(
         self: Index, manifest: Manifest, ahead: Sequence[Command], beside: Sequence[Command]
     ) -> Creation:
-        ahead_of.append((manifest.name, [*ahead, *beside]))
+        created.append((manifest.name, [*ahead, *beside]))
         return create(self, manifest, ahead, beside)
 
     monkeypatch.setattr(Index, "create", watched)
     with memchunk.connect([server.address for server in servers]) as store:
         for number in range(60):
             store.put(f"f{number}", NEW)
-        assert len(ahead_of) == 60
-        for name, commands in ahead_of:
+        for name, commands in created:
             there = store._index.server_of(name)
             assert {store._backend.server_of(command.key) for command in commands} == {there}
+        assert len(created) == 60 if draws else 0 < len(created) < 60
         assert all(store.get(f"f{number}") == NEW for number in range(60))
         assert len(list(store.list())) == 60
