@@ -35,6 +35,7 @@ from memchunk.wire import SilenceError, Terms, Wire
 JOIN_BYTES = 16 * 1024  # up to here, copying a value beside its command is the quicker way
 CHUNKS_IN_FLIGHT = 2  # one travels while the other is made or taken; more only crowd the caches
 VALUE_END = b"\r\nEND\r\n"
+CRAWLER_DELAY_SECONDS = 0.05
 MAX_SETTINGS = 1000  # memcached has some eighty
 OWN_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)  # they tell nothing of a server
 
@@ -148,16 +149,33 @@ class BulkClient(Client):
     def dump(self) -> Iterator[bytes]:
         """A line for each item: see `protocol.dump`."""
         try:
-            self.send(protocol.dump())
-            self._flush()
-            while (line := self._incoming.line(self._receive, b"\n").rstrip(b"\r")) != b"END":
-                if not line.startswith(b"key="):  # ERROR, BUSY, or nobody knows what
+            line = self._begin_dump()
+            while line != b"END":
+                if not line.startswith(b"key="):  # ERROR, BUSY to the end, or nobody knows what
                     raise MemcacheUnknownError(f"it does not list its items: {line[:64]!r}")
                 yield line
+                line = self._dump_line()
             self._pending.popleft()
         except BaseException as error:
             self._give_up(error)
             raise
+
+    def _begin_dump(self) -> bytes:
+        """The first line of a dump, once memcached's crawler is free.
+
+        It crawls for one at a time, and now and then on its own account.
+        """
+        while True:
+            self.send(protocol.dump())
+            self._flush()
+            line = self._dump_line()
+            if not line.startswith(b"BUSY") or self.deadline.left() < CRAWLER_DELAY_SECONDS:
+                return line
+            self._pending.popleft()
+            time.sleep(CRAWLER_DELAY_SECONDS)
+
+    def _dump_line(self) -> bytes:
+        return self._incoming.line(self._receive, b"\n").rstrip(b"\r")
 
     def pipeline(self, commands: Iterable[Command], in_flight: int) -> Iterator[Reply]:
         """The replies to `commands`, in order, with at most `in_flight` of them under way."""

@@ -18,6 +18,7 @@ from tests.servers import connect
 BLOCK_BYTES = 65_536
 WITH_DATA = {b"set": 4, b"add": 4, b"replace": 4, b"append": 4, b"prepend": 4, b"cas": 4, b"ms": 2}
 RESET = struct.pack("ii", 1, 0)  # on close: SO_LINGER, for no time
+BUSY = b"BUSY currently processing crawler request\r\n"
 UNKNOWN = b"no_such_command\r\n"  # memcached itself answers ERROR, in its turn
 
 
@@ -45,6 +46,7 @@ class Relay:
         """Drop all rules."""
         self._error_on: tuple[bytes, ...] = ()
         self._hang_up_on: tuple[bytes, ...] = ()
+        self._busy = 0
         self._cut: _After | None = None
         self._cut_by_reset = False
         self._half_close: _After | None = None
@@ -60,6 +62,10 @@ class Relay:
     def hang_up_on(self, *starts: bytes) -> None:
         """Close the connection on command lines that start so, before memcached sees them."""
         self._hang_up_on = starts
+
+    def crawler_is_busy(self, times: int) -> None:
+        """Answer so often as memcached does while it lists its items for somebody else."""
+        self._busy = times
 
     def cut_after(self, count: int, *, reset: bool = False) -> None:
         """Close, or reset, each connection once `count` more bytes of the server have passed."""
@@ -125,6 +131,10 @@ class Relay:
                 self.commands[words[0].decode("latin-1") if words else ""] += 1
                 if line.startswith(self._hang_up_on):
                     break
+                if self._busy and line.startswith(b"lru_crawler "):
+                    self._busy -= 1
+                    client.sendall(BUSY)
+                    continue
                 refused = line.startswith(self._error_on)
                 server.sendall(UNKNOWN if refused else line)
                 position = WITH_DATA.get(words[0]) if words else None

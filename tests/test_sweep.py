@@ -6,19 +6,21 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
 import memchunk
-from memchunk import CorruptError, StorageFullError, Store, sweep
+from memchunk import CorruptError, StorageFullError, Store, UnavailableError, sweep
 from memchunk.expiry import DRAFT_SECONDS
 from memchunk.layout import CHUNK_BYTES
 from memchunk.manifest import Manifest
 from memchunk.record import seal
 from tests.faults.sweep import GRACE_SECONDS, orphans, short_lived
 from tests.items import Items
-from tests.servers import LocalMemcached
+from tests.relay import Relay
+from tests.servers import LocalMemcached, connect
 
 CONTENT = os.urandom(2 * CHUNK_BYTES + 5)
 Acts = dict[int, Callable[[], object]]
@@ -183,3 +185,43 @@ def test_a_file_that_is_put_back_keeps_its_lifetime(
         store.put("f", os.urandom(CHUNK_BYTES), replace=True, ttl=2 * DRAFT_SECONDS)
     assert store.get("f") == CONTENT
     assert short_lived(items) == set()
+
+
+def test_waits_while_memcached_lists_its_items_for_somebody_else(
+    memcached_address: str, namespace: str, items: Items
+) -> None:
+    with (
+        Relay(memcached_address) as relay,
+        memchunk.connect(relay.address, namespace=namespace) as store,
+    ):
+        store.put("f", CONTENT)
+        forget(items, "f")
+        relay.crawler_is_busy(times=3)
+        assert store.sweep() == 1
+        assert relay.commands["lru_crawler"] >= 3 + 1
+        relay.crawler_is_busy(times=3)
+        assert store.reindex() == 0
+
+
+def test_but_not_beyond_its_deadline(memcached_address: str, namespace: str) -> None:
+    with (
+        Relay(memcached_address) as relay,
+        memchunk.connect(relay.address, namespace=namespace, deadline=0.5) as store,
+    ):
+        relay.crawler_is_busy(times=1000)
+        with pytest.raises(UnavailableError, match="BUSY"):
+            store.sweep()
+        assert 2 <= relay.commands["lru_crawler"] <= 12
+
+
+def test_many_sweep_at_once(start_memcached: Callable[..., LocalMemcached]) -> None:
+    """memcached lists its items for one of them at a time."""
+    server = start_memcached()
+    with connect(server.address) as client:
+        for number in range(20_000):
+            client.sendall(b"set %b 0 0 0 noreply\r\n\r\n" % f"{number:0200d}".encode())
+    with memchunk.connect(server.address) as store:
+        store.put("f", CONTENT)
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(lambda _: store.sweep(), range(16))) == [0] * 16
+        assert store.get("f") == CONTENT
