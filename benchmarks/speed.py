@@ -1,8 +1,9 @@
 """How fast 50 MiB move, beside sha256 alone and other clients: `python -m benchmarks.speed`.
 
 Whatever verifies a transfer by sha256 takes at least as long as that; memchunk moves the
-bytes in its shadow. The peers cut the file into pieces of 1,000,000 bytes by hand, and
-hash it too. All over TCP on loopback.
+bytes in its shadow, and so does a bare socket (`benchmarks.bare`), which keeps no promise. The
+peers cut the file into pieces of 1,000,000 bytes by hand, and hash it too. All over TCP on
+loopback.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from pymemcache.client.base import Client
 
 import memchunk
+from benchmarks.bare import Bare
 from benchmarks.lab import apart, bars, save, take_turns
 from memchunk.embedded import Memcached
 
@@ -94,6 +96,24 @@ def memchunk_makers(content: bytes, path: Path) -> Makers:
     }
 
 
+def bare_makers(content: bytes) -> Makers:
+    def bare() -> Bare:
+        host, port = ADDRESS.split(":")
+        return Bare(host, int(port), SIZE)
+
+    def putting() -> Act:
+        socket = bare()
+        return lambda: socket.put(content)
+
+    def reading_into() -> Act:
+        socket, buffer = bare(), bytearray(SIZE)
+        assert socket.put(content) == socket.read_into(buffer)
+        assert buffer == content
+        return lambda: socket.read_into(buffer)
+
+    return {"put: a bare socket": putting, "get: a bare socket": reading_into}
+
+
 def redis_makers(content: bytes, stack: ExitStack) -> Makers:
     import redis
 
@@ -127,6 +147,7 @@ def contestants(content: bytes, path: Path, stack: ExitStack) -> Makers:
 
     makers: Makers = {"sha256 alone": lambda: lambda: hashlib.sha256(content)}
     makers |= memchunk_makers(content, path)
+    makers |= bare_makers(content)
     makers |= peer("pymemcache set/get loop", content, pymemcache)
     try:
         import pylibmc
