@@ -7,11 +7,7 @@ through every function: a call runs in one thread, or in one task.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 class Deadline:
@@ -79,15 +75,3 @@ class AtLeisure:
         _running.reset(self._token)
         if self._running is not None:
             self._running.end += time.monotonic() - self._began
-
-
-def unhurried(items: Iterable[T]) -> Iterator[T]:
-    """The items, each of which may take its time to come: see `AtLeisure`."""
-    source = iter(items)
-    while True:
-        with AtLeisure():
-            try:
-                item = next(source)
-            except StopIteration:
-                return
-        yield item

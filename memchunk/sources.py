@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from memchunk.deadline import AtLeisure
 from memchunk.errors import TooLargeError
 from memchunk.layout import MAX_FILE_BYTES
 
@@ -81,7 +82,8 @@ class Stream:
             if turn < self._buffers:
                 ring.append(memoryview(bytearray(block_bytes)))
             buffer = ring[turn % self._buffers]
-            length = self._fill(buffer[: MAX_FILE_BYTES + 1 - total])
+            with AtLeisure():
+                length = self._fill(buffer[: MAX_FILE_BYTES + 1 - total])
             total += length
             _check_size(total)
             if length:

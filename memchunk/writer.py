@@ -14,7 +14,6 @@ from memchunk.backend import Backend
 from memchunk.bulk import CHUNKS_IN_FLIGHT, BulkClient
 from memchunk.checksum import crc32
 from memchunk.committing import Commit, Committer, OutcomeUnknownError, crowded_out
-from memchunk.deadline import unhurried
 from memchunk.digest import Checksums, ChecksumsInOne, Sha256
 from memchunk.draft import Draft, Order
 from memchunk.errors import DigestMismatchError
@@ -23,6 +22,7 @@ from memchunk.index import Entry
 from memchunk.known import SMALL_BYTES
 from memchunk.layout import MAX_CHUNK_BYTES, Rule
 from memchunk.manifest import FileInfo
+from memchunk.names import chunk_key
 from memchunk.protocol import Command
 from memchunk.sources import Blocks, Memory
 
@@ -116,7 +116,7 @@ class Writer:
         with self._backend.server_of_chunks(draft.generation).connection() as connection:
             under_way: deque[Command] = deque()
             try:
-                for block in unhurried(blocks.blocks(draft.rule.chunk_size)):
+                for block in blocks.blocks(draft.rule.chunk_size):
                     checksums.add(block)
                     command = self._chunk(draft, block)
                     connection.send(command)
@@ -137,7 +137,7 @@ class Writer:
         # a block that does not fill a chunk is the last
         is_last = len(block) < draft.rule.chunk_size
         padding = draft.rule.lay_out(draft.size).padding if is_last else 0
-        [key] = self._backend.chunk_keys(draft.generation, [draft.count - 1])
+        key = chunk_key(self._backend.namespace, draft.generation, draft.count - 1)
         return protocol.store(
             "set", key, DRAFT_SECONDS, block, *([ZEROS[:padding]] if padding else [])
         )
@@ -149,7 +149,8 @@ class Writer:
             reply = connection.receive()
             if reply.word == "REFUSED":  # nothing new goes out while memcached makes room
                 self._collect(connection, under_way, keep=0)
-            self._backend.insist_on_storing(command, reply)
+            if reply.word != "STORED":
+                self._backend.insist_on_storing(command, reply)
 
 
 def _check_announced(order: Order, draft: Draft) -> None:
