@@ -193,6 +193,14 @@ def connect(address: str, tls: ssl.SSLContext | None = None) -> socket.socket:
     return connection if tls is None else tls.wrap_socket(connection, server_hostname=host)
 
 
+@contextmanager
+def nobody() -> Iterator[str]:
+    """The address "host:port" of a port where nobody listens, nor will while the block runs."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield "{}:{}".format(*taken.getsockname())
+
+
 def free_port() -> int:
     """A port below those the kernel gives to clients: none of them can take it while a server is
     down, nor can a client that calls there be connected to itself."""

@@ -26,7 +26,7 @@ from memchunk.layout import CHUNK_BYTES
 from memchunk.wire import Wire
 from tests.items import Items, flipped
 from tests.relay import Relay
-from tests.servers import LocalMemcached
+from tests.servers import LocalMemcached, nobody
 
 SIZE = 4 * CHUNK_BYTES + 1
 
@@ -150,12 +150,11 @@ def test_back_up_again_it_is_used_at_once(start_memcached: Callable[..., LocalMe
 
 
 def test_nobody_is_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        address = "127.0.0.1:{1}".format(*unused.getsockname())
-    for server in (address, "unix:/nonexistent/memcached.sock", "no-such-host.invalid:11211"):
-        with pytest.raises(UnavailableError) as caught:
-            memchunk.connect(server).get("f")
-        assert caught.value.server == server
+    with nobody() as address:
+        for server in (address, "unix:/nonexistent/memcached.sock", "no-such-host.invalid:11211"):
+            with pytest.raises(UnavailableError) as caught:
+                memchunk.connect(server).get("f")
+            assert caught.value.server == server
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from memchunk_api.exchange import UnexpectedAnswerError
 from tests.http.scripted import AT_ONCE, Once, Script, answer, description, problem
 from tests.http.serving import Server
 from tests.relay import Relay
-from tests.servers import LocalMemcached
+from tests.servers import LocalMemcached, nobody
 from tests.together import together
 
 DATA = bytes(range(256)) * 8000
@@ -303,10 +303,10 @@ def test_memcached_that_comes_back_is_waited_for(
 
 
 def test_nobody_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    with Client(url, retries=0) as client, pytest.raises(UnavailableError) as raised:
-        client.get("f")
+    with nobody() as address:
+        url = f"http://{address}"
+        with Client(url, retries=0) as client, pytest.raises(UnavailableError) as raised:
+            client.get("f")
     assert raised.value.server == url
     assert "memchunk serve" in str(raised.value)
 
@@ -408,15 +408,14 @@ def test_the_token(serve: Callable[..., Server], memcached_address: str, way: st
 
 
 def test_no_secret_in_a_message() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
     with (
-        Client(f"http://me:s3cret@127.0.0.1:{port}/?x#y", retries=0) as client,
+        nobody() as address,
+        Client(f"http://me:s3cret@{address}/?x#y", retries=0) as client,
         pytest.raises(UnavailableError) as raised,
     ):
         client.get("f")
     assert "s3cret" not in f"{raised.value} {raised.value.server}"
-    assert raised.value.server == f"http://127.0.0.1:{port}"
+    assert raised.value.server == f"http://{address}"
 
 
 @pytest.mark.parametrize(

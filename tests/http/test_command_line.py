@@ -24,6 +24,7 @@ from tests.http.conftest import NAMESPACE
 from tests.http.serving import Server
 from tests.http.test_client import AWKWARD_NAMES
 from tests.items import Items, flipped
+from tests.servers import nobody
 
 DATA = bytes(range(256)) * 8000
 OVERRIDE = "\N{RIGHT-TO-LEFT OVERRIDE}"
@@ -206,11 +207,11 @@ def test_corrupt(run: CommandLine, client: Client, name: str, items: Items, tmp_
 
 def test_nobody_there(run: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     commands = ["ls"], ["get", "y"], ["stat", "x"], ["rm", "x", "y"], ["mv", "x", "y"], ["put", "x"]
-    for command in commands:
-        assert_failed(run(*command, "--url", url), 7, url, "memchunk serve")
+    with nobody() as address:
+        for command in commands:
+            url = f"http://{address}"
+            assert_failed(run(*command, "--url", url), 7, url, "memchunk serve")
 
 
 def test_memcached_is_full(

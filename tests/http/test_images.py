@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import random
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,7 +20,7 @@ from tests.http.conftest import NAMESPACE
 from tests.http.serving import Server
 from tests.http.test_losses import assert_problem
 from tests.items import Items
-from tests.servers import LocalMemcached
+from tests.servers import LocalMemcached, free_port
 
 ART = "".join(chr(code) for code in range(32, 127)) + "\n"
 
@@ -419,8 +418,7 @@ def test_the_same_chunk_from_many_at_once_is_taken_once(server: Server) -> None:
 def test_it_answers_on_the_image_port_too(
     serve: Callable[..., Server], memcached_address: str
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     server = serve(SERVERS=memcached_address, NAMESPACE=NAMESPACE, IMAGE_PORT=str(port))
     image = picture()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:

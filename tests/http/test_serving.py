@@ -18,6 +18,7 @@ import pytest
 from tests.http.conftest import NAMESPACE
 from tests.http.serving import Server, request
 from tests.items import Items
+from tests.servers import free_port, nobody
 
 
 def memchunk(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -130,18 +131,16 @@ def test_what_cannot_be_is_told_in_one_line(
 
 
 def test_a_memcached_that_is_away_is_told_at_the_start(serve: Callable[..., Server]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    server = serve("--servers", f"127.0.0.1:{port}")
-    server.wait_for_log("not ready yet")
-    with server.client() as http:
-        assert http.get("/livez").status_code == 200
-        assert http.get("/readyz").status_code == 503
+    with nobody() as address:
+        server = serve("--servers", address)
+        server.wait_for_log("not ready yet")
+        with server.client() as http:
+            assert http.get("/livez").status_code == 200
+            assert http.get("/readyz").status_code == 503
 
 
 def test_both_ports_answer(serve: Callable[..., Server], memcached_address: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = serve("--image-port", str(port), SERVERS=memcached_address)
     for url in server.url, f"http://127.0.0.1:{port}":
         assert httpx.get(url + "/livez").status_code == 200
