@@ -159,11 +159,13 @@ class Backend:
         keys = self.chunk_keys(generation, range(count))
         return self.server_of_chunks(generation).missing(keys) if keys else []
 
+    def touches(self, generation: str, count: int, exptime: int) -> list[Command]:
+        """What sets when the chunks of a generation expire."""
+        return [protocol.touch(key, exptime) for key in self.chunk_keys(generation, range(count))]
+
     def touch_chunks(self, generation: str, count: int, exptime: int) -> list[int]:
         """Set when the chunks expire; the indices of those that are gone. `UnavailableError`."""
-        replies = self.exchange(
-            [protocol.touch(key, exptime) for key in self.chunk_keys(generation, range(count))]
-        )
+        replies = self.exchange(self.touches(generation, count, exptime))
         return [index for index, reply in enumerate(replies) if reply.word != "TOUCHED"]
 
     def free(self, generation: str, count: int) -> None:

@@ -56,22 +56,16 @@ class Catalog:
 
         Where memcached does not take the record, this is made up for later.
         """
-        token = token_of(manifest)
-        is_recorded = bool(replies) and replies[0].word == "STORED"
-        if is_recorded and not journal.is_time_to_look(token) and not self._late:
-            return
-        if not is_recorded:
-            record = journal.added(manifest.name, token)
+        if not (replies and replies[0].word == "STORED"):
+            record = journal.added(manifest.name, token_of(manifest))
             self._late.append((journal.shard_of(manifest.name), record))
-        self._look_after(manifest)
+        self.look_after(manifest)
 
-    def not_added(self, manifest: Manifest) -> None:
-        """See that the records of manifests that were not put, after all, do not pile up."""
-        if journal.is_time_to_look(token_of(manifest)):
-            self._look_after(manifest)
+    def look_after(self, manifest: Manifest) -> None:
+        """See that there is room where a manifest is recorded, and write what is late.
 
-    def _look_after(self, manifest: Manifest) -> None:
-        """Look at the segment in use, where it is time to, and write what is late."""
+        Also for one that was not put: its record stays until somebody looks.
+        """
         try:
             if journal.is_time_to_look(token_of(manifest)):
                 self._make_room(journal.shard_of(manifest.name))

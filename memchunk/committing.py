@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from memchunk import protocol
 from memchunk.amend import Amender
 from memchunk.backend import Backend
 from memchunk.catalog import Catalog
@@ -90,11 +89,12 @@ class Committer:
 
     def create(
         self, order: Order, draft: Draft, chunks: Sequence[Command]
-    ) -> tuple[Commit | None, Entry | None]:
+    ) -> tuple[Commit | None, Entry | None, list[Reply]]:
         """Store the chunks and commit them in one round trip, if there is no file yet.
 
-        Returns the commit, or None and what may be written over by `commit`: the chunks are
-        stored then. Raises what `look` does, `OutcomeUnknownError`, and `StorageFullError`.
+        Returns the commit, or None; what may be written over by `commit` then; and the
+        replies to the chunks. Raises what `look` does, `OutcomeUnknownError`, and
+        `DigestMismatchError` before anything is sent.
         """
         manifest = draft.manifest(order, time.time())
         record, touches = self._catalog.beside(manifest), self._settling(manifest)
@@ -103,26 +103,25 @@ class Committer:
         except BaseException as error:
             if not self._stands_after(error, manifest):
                 raise OutcomeUnknownError(error, manifest, over=None) from error
-            return Commit(manifest, over=None), None
+            return Commit(manifest, over=None), None, []
         refused = any(reply.word != "STORED" for reply in created.ahead)
         if created.done and not refused:
-            return self._done(manifest, None, created.beside, len(record)), None
+            done = self._done(manifest, None, created.beside, len(record))
+            return done, None, created.ahead
         if created.done:
             self._amender.put_back(manifest, None)
         else:
-            self._catalog.not_added(manifest)
+            self._catalog.look_after(manifest)
         seen = self._permitted(order, created.seen)
         # back to what they are without a manifest: the next step may come to nothing
         self._backend.touch_chunks(draft.generation, draft.count, DRAFT_SECONDS)
-        for command, reply in zip(chunks, created.ahead, strict=True):
-            self._backend.insist_on_storing(command, reply)
-        return None, seen
+        return None, seen, created.ahead
 
     def commit(self, order: Order, draft: Draft, seen: Entry | None) -> Commit:
         """Put the manifest of stored chunks in place of what was `seen` there.
 
-        Where others were faster, look again. Raises what `look` does, `StorageFullError`
-        and `OutcomeUnknownError`.
+        Where others were faster, look again. Raises what `look` does, `DigestMismatchError`,
+        `StorageFullError` and `OutcomeUnknownError`.
         """
         manifest = draft.manifest(order, time.time())
         record, touches = self._catalog.beside(manifest), self._settling(manifest)
@@ -185,9 +184,8 @@ class Committer:
         return seen
 
     def _settling(self, manifest: Manifest) -> list[Command]:
-        keys = self._backend.chunk_keys(manifest.generation, range(manifest.layout.chunk_count))
         exptime = chunk_exptime(manifest.expires, time.time())
-        return [protocol.touch(key, exptime) for key in keys]
+        return self._backend.touches(manifest.generation, manifest.layout.chunk_count, exptime)
 
     def _done(
         self, manifest: Manifest, over: Entry | None, replies: Sequence[Reply], records: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from memchunk.errors import DigestMismatchError
 from memchunk.expiry import expiry
 from memchunk.layout import Rule
 from memchunk.manifest import Manifest
@@ -47,7 +48,16 @@ class Draft:
     sha256: str = ""
 
     def manifest(self, order: Order, now: float) -> Manifest:
-        """The manifest that makes these chunks the file that was ordered."""
+        """The manifest that makes these chunks the file that was ordered.
+
+        Raises `DigestMismatchError` where they are not what was announced.
+        """
+        if order.sha256 is not None and order.sha256 != self.sha256:
+            raise DigestMismatchError(
+                f"the bytes for {order.name!r} do not have the sha256 that was announced; "
+                "send them again",
+                name=order.name,
+            )
         return Manifest(
             name=order.name,
             sha256=self.sha256,

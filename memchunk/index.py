@@ -118,18 +118,11 @@ class Index:
         Returns whether it was, and the replies to the commands `beside` it, which are
         carried out after it, and mostly also where it was not. Raises `StorageFullError`.
         """
-        key, record = self._item(manifest)
-        command = protocol.store(
-            "add" if over is None else "cas",
-            key,
-            exptime(manifest.expires, time.time()),
-            record,
-            cas=b"" if over is None else over.cas,
-        )
+        record, command = self._storing(manifest, over)
         reply, *others = self._backend.exchange([command, *beside])
         done = self._backend.insist(command, reply).word == "STORED"
         if done:
-            self._remember(key, record, manifest)
+            self._remember(command.key, record, manifest)
         return done, others
 
     def create(
@@ -140,14 +133,13 @@ class Index:
         The commands `ahead` of it and `beside` it must concern the same server; they are carried
         out before and after it, whether or not it was put.
         """
-        key, record = self._item(manifest)
-        add = protocol.store("add", key, exptime(manifest.expires, time.time()), record)
-        question = protocol.gets(key, MAX_MANIFEST_BYTES)
+        record, add = self._storing(manifest, over=None)
+        question = protocol.gets(add.key, MAX_MANIFEST_BYTES)
         before, *replies = self._backend.exchange([question, *ahead, add, *beside])
         done = replies.pop(len(ahead)).word == "STORED"
-        seen = self._entry(manifest.name, key, before)
+        seen = self._entry(manifest.name, add.key, before)
         if done:
-            self._remember(key, record, manifest)
+            self._remember(add.key, record, manifest)
         return Creation(done, seen, replies[: len(ahead)], replies[len(ahead) :])
 
     def remove(self, name: str, seen: Entry) -> bool:
@@ -155,9 +147,17 @@ class Index:
         self._known.forget(name)
         return self._backend.remove(manifest_key(self._backend.namespace, name), seen.cas)
 
-    def _item(self, manifest: Manifest) -> tuple[str, bytes]:
-        """The key and the value of a manifest's item."""
-        return manifest_key(self._backend.namespace, manifest.name), codec.encode(manifest)
+    def _storing(self, manifest: Manifest, over: Entry | None) -> tuple[bytes, Command]:
+        """The record of a manifest, and what stores it over `over`, or where there is nothing."""
+        record = codec.encode(manifest)
+        command = protocol.store(
+            "add" if over is None else "cas",
+            manifest_key(self._backend.namespace, manifest.name),
+            exptime(manifest.expires, time.time()),
+            record,
+            cas=b"" if over is None else over.cas,
+        )
+        return record, command
 
     def _entry(self, name: str, key: str, reply: Reply) -> Entry | None:
         if reply.word == "END":

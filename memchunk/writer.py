@@ -16,9 +16,7 @@ from memchunk.checksum import crc32
 from memchunk.committing import Commit, Committer, OutcomeUnknownError, crowded_out
 from memchunk.digest import Checksums, ChecksumsInOne, Sha256
 from memchunk.draft import Draft, Order
-from memchunk.errors import DigestMismatchError
 from memchunk.expiry import DRAFT_SECONDS
-from memchunk.index import Entry
 from memchunk.known import SMALL_BYTES
 from memchunk.layout import MAX_CHUNK_BYTES, Rule
 from memchunk.manifest import FileInfo
@@ -79,7 +77,7 @@ class Writer:
             if draft.count > 1 and self._backend.missing_chunks(draft.generation, draft.count):
                 raise crowded_out(order.name)
             draft.sha256, draft.crc32s = checksums.finish()
-        return self._commit(order, draft, seen)
+        return self._committer.commit(order, draft, seen)
 
     def _put_one(self, order: Order, content: memoryview, draft: Draft) -> Commit:
         """The only chunk, or none: in one round trip with the question what stands there.
@@ -94,21 +92,16 @@ class Writer:
             may_create = len(content) <= SMALL_BYTES and order.progress is None
             if may_create and self._committer.is_likely_new(order, draft):
                 draft.sha256 = sha256.hexdigest()
-                _check_announced(order, draft)
-                commit, seen = self._committer.create(order, draft, commands)
+                commit, seen, replies = self._committer.create(order, draft, commands)
                 if commit is not None:
                     return commit
             else:
                 seen, replies = self._committer.look(order, beside=commands)
-                for command, reply in zip(commands, replies, strict=True):
-                    self._backend.insist_on_storing(command, reply)
-                if order.progress is not None:
-                    order.progress(draft.size, len(content))
+            for command, reply in zip(commands, replies, strict=True):
+                self._backend.insist_on_storing(command, reply)
+            if order.progress is not None:
+                order.progress(draft.size, len(content))
             draft.sha256 = sha256.hexdigest()
-        return self._commit(order, draft, seen)
-
-    def _commit(self, order: Order, draft: Draft, seen: Entry | None) -> Commit:
-        _check_announced(order, draft)
         return self._committer.commit(order, draft, seen)
 
     def _stream(self, order: Order, blocks: Blocks, draft: Draft, checksums: Checksums) -> None:
@@ -151,12 +144,3 @@ class Writer:
                 self._collect(connection, under_way, keep=0)
             if reply.word != "STORED":
                 self._backend.insist_on_storing(command, reply)
-
-
-def _check_announced(order: Order, draft: Draft) -> None:
-    if order.sha256 is not None and order.sha256 != draft.sha256:
-        raise DigestMismatchError(
-            f"the bytes for {order.name!r} do not have the sha256 that was announced; "
-            "send them again",
-            name=order.name,
-        )
