@@ -15,8 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -94,6 +93,11 @@ class Sha256:
             self._done.get()
             self._finished += 1
 
+    def is_behind(self, under_way: int) -> bool:
+        """Whether `wait` would have to wait."""
+        due = self._given - self._finished - under_way
+        return due > 0 and due > self._done.qsize()
+
     def hexdigest(self) -> str:
         """The digest of all blocks given so far, as 64 hex digits."""
         self.wait()
@@ -101,58 +105,68 @@ class Sha256:
 
 
 class Checksums:
-    """The checksums of a file whose chunks come one after the other."""
+    """The checksums of a file whose chunks come one after the other.
+
+    The crc32s are made by whoever is free first: the thread, once it has hashed a chunk, or
+    the caller, who would have to wait for the thread.
+    """
 
     def __init__(self, sha256: Sha256) -> None:
         self._sha256 = sha256
         self._crc32s: list[int] = []
+        self._left: dict[int, memoryview] = {}  # chunks whose crc32 nobody has begun
 
     def add(self, chunk: memoryview) -> None:
         """Take in the next chunk, which must not change until `wait` says so."""
-        self._sha256.update(chunk, lambda: self._crc32s.append(crc32(chunk)))
+        index = self._expect(chunk)
+        self._sha256.update(chunk, lambda: self._sum([index]))
 
     def wait(self, *, under_way: int) -> None:
         """Return once all chunks but the last `under_way` may change."""
+        if self._sha256.is_behind(under_way):
+            self._sum_backwards()
         self._sha256.wait(under_way=under_way)
 
     def finish(self) -> tuple[str, list[int]]:
         """The sha256 of the file in hex, and the crc32s of its chunks in order."""
+        self._sum_backwards()
         return self._sha256.hexdigest(), self._crc32s
+
+    def _expect(self, chunk: memoryview) -> int:
+        """The index of the next chunk, the crc32 of which is yet to be made."""
+        index = len(self._crc32s)
+        self._crc32s.append(0)
+        self._left[index] = chunk
+        return index
+
+    def _sum(self, indices: Iterable[int]) -> None:
+        for index in indices:
+            chunk = self._left.pop(index, None)  # from now on it is this thread's
+            if chunk is not None:
+                self._crc32s[index] = crc32(chunk)
+
+    def _sum_backwards(self) -> None:
+        """Begin where the thread comes last, with what is likely to be in the cache still."""
+        self._sum(reversed(list(self._left)))
 
 
 class ChecksumsInOne(Checksums):
     """The checksums of a file all of which is in memory.
 
-    It is hashed at a stretch, for which the thread needs the interpreter but once. Whoever
-    is done first, the thread with hashing or the caller with sending, begins with the
-    crc32s, one of them with the first chunk and the other one with the last.
+    It is hashed at a stretch, for which the thread needs the interpreter but once; then it
+    begins with the crc32s of the first chunks, the caller with those of the last.
     """
 
     def __init__(self, sha256: Sha256, whole: memoryview, chunks: Sequence[memoryview]) -> None:
         super().__init__(sha256)
-        self._crc32s = [0] * len(chunks)
-        self._chunks = chunks
-        self._left = deque(range(len(chunks)))
-        sha256.update(whole, lambda: self._work(self._left.popleft))
+        indices = [self._expect(chunk) for chunk in chunks]
+        sha256.update(whole, lambda: self._sum(indices))
 
     def add(self, chunk: memoryview) -> None:
         """It is known already."""
 
     def wait(self, *, under_way: int) -> None:
         """Nothing of it will change."""
-
-    def finish(self) -> tuple[str, list[int]]:
-        """See `Checksums`."""
-        self._work(self._left.pop)
-        return super().finish()
-
-    def _work(self, take: Callable[[], int]) -> None:
-        while True:
-            try:
-                index = take()
-            except IndexError:  # the other one took the last
-                return
-            self._crc32s[index] = crc32(self._chunks[index])
 
 
 def _processor() -> int | None:

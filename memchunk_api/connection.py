@@ -25,6 +25,8 @@ LEAST_BYTES_PER_SECOND = 16 * 1024
 HEADER_PATIENCE_SECONDS = 30.0
 SEND_PATIENCE_SECONDS = 30.0
 
+_AT_ONCE = int(socket.MSG_DONTWAIT)  # a plain number: `|` with an enumeration's takes Python
+
 
 class PacedSocket(socket.socket):
     """A socket on which nobody can hold a thread for ever, 1 byte at a time.
@@ -104,7 +106,7 @@ class PacedSocket(socket.socket):
             if seconds <= 0:
                 raise _too_slow()
             try:
-                sent = super().send(left, flags | socket.MSG_DONTWAIT)
+                sent = super().send(left, flags | _AT_ONCE)
             except BlockingIOError:
                 sent = self._wait_to_send(left, flags, seconds)
             left = left[sent:]
@@ -123,7 +125,7 @@ class PacedSocket(socket.socket):
         # wait for its turn, is not the client's fault.
         started = time.monotonic()
         try:
-            found = receive(flags | socket.MSG_DONTWAIT)
+            found = receive(flags | _AT_ONCE)
             self._waited += time.monotonic() - started
         except BlockingIOError:
             with aside():

@@ -193,3 +193,34 @@ def test_the_checksums_of_what_comes_in_turn() -> None:
             checksums.add(memoryview(block))
             checksums.wait(under_way=0)
         assert checksums.finish() == (expected.hexdigest(), crc32s)
+
+
+@pytest.mark.parametrize("is_behind", [True, False])
+def test_who_waits_for_the_thread_makes_crc32s_meanwhile(
+    is_behind: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_by: list[str] = []
+
+    def note(chunk: memoryview) -> int:
+        made_by.append(threading.current_thread().name)
+        return zlib.crc32(chunk)
+
+    monkeypatch.setattr(digest, "crc32", note)
+    may_go_on = threading.Event()
+    blocks = [memoryview(os.urandom(300_000)) for _ in range(2)]
+    with Sha256() as sha256:
+        sha256.update(bytes(300_000), may_go_on.wait if is_behind else None)
+        checksums = Checksums(sha256)
+        for block in blocks:
+            checksums.add(block)
+        if is_behind:
+            assert sha256.is_behind(2)
+            assert not sha256.is_behind(3)
+            threading.Timer(0.2, may_go_on.set).start()
+        else:
+            sha256.wait()
+            assert not sha256.is_behind(0)
+        checksums.wait(under_way=0)
+        _, crc32s = checksums.finish()
+    assert crc32s == [zlib.crc32(block) for block in blocks]
+    assert made_by == [threading.current_thread().name if is_behind else "memchunk-sha256"] * 2
