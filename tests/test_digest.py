@@ -4,6 +4,7 @@ import hashlib
 import os
 import sys
 import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -195,32 +196,50 @@ def test_the_checksums_of_what_comes_in_turn() -> None:
         assert checksums.finish() == (expected.hexdigest(), crc32s)
 
 
+@pytest.mark.parametrize("kind", [Checksums, ChecksumsInOne])
 @pytest.mark.parametrize("is_behind", [True, False])
-def test_who_waits_for_the_thread_makes_crc32s_meanwhile(
-    is_behind: bool, monkeypatch: pytest.MonkeyPatch
+def test_the_crc32s_are_made_by_whoever_is_free_first(
+    kind: type[Checksums], monkeypatch: pytest.MonkeyPatch, *, is_behind: bool
 ) -> None:
-    made_by: list[str] = []
+    made: list[tuple[str, memoryview]] = []
+    all_made = threading.Event()
 
     def note(chunk: memoryview) -> int:
-        made_by.append(threading.current_thread().name)
+        made.append((threading.current_thread().name, chunk))
+        if len(made) == len(chunks):
+            all_made.set()
         return zlib.crc32(chunk)
 
     monkeypatch.setattr(digest, "crc32", note)
-    may_go_on = threading.Event()
-    blocks = [memoryview(os.urandom(300_000)) for _ in range(2)]
+    whole = memoryview(os.urandom(900_000))
+    chunks = [whole[start : start + 300_000] for start in range(0, len(whole), 300_000)]
     with Sha256() as sha256:
-        sha256.update(bytes(300_000), may_go_on.wait if is_behind else None)
-        checksums = Checksums(sha256)
-        for block in blocks:
-            checksums.add(block)
-        if is_behind:
-            assert sha256.is_behind(2)
-            assert not sha256.is_behind(3)
-            threading.Timer(0.2, may_go_on.set).start()
+        sha256.update(bytes(300_000), (lambda: all_made.wait(10)) if is_behind else None)
+        if kind is ChecksumsInOne:
+            checksums: Checksums = ChecksumsInOne(sha256, whole, chunks)
         else:
-            sha256.wait()
-            assert not sha256.is_behind(0)
+            checksums = Checksums(sha256)
+            for chunk in chunks:
+                checksums.add(chunk)
+        if not is_behind:
+            assert all_made.wait(10)
         checksums.wait(under_way=0)
-        _, crc32s = checksums.finish()
-    assert crc32s == [zlib.crc32(block) for block in blocks]
-    assert made_by == [threading.current_thread().name if is_behind else "memchunk-sha256"] * 2
+        assert checksums.finish()[1] == [zlib.crc32(chunk) for chunk in chunks]
+    if is_behind:
+        assert made == [(threading.current_thread().name, chunk) for chunk in reversed(chunks)]
+    else:
+        assert made == [("memchunk-sha256", chunk) for chunk in chunks]
+
+
+def test_whether_the_thread_is_behind() -> None:
+    may_go_on = threading.Event()
+    with Sha256() as sha256:
+        assert not sha256.is_behind(0)
+        sha256.update(bytes(300_000), may_go_on.wait)
+        sha256.update(bytes(300_000))
+        assert sha256.is_behind(1)
+        assert not sha256.is_behind(2)
+        may_go_on.set()
+        until = time.monotonic() + 10
+        while sha256.is_behind(0):
+            assert time.monotonic() < until
