@@ -11,6 +11,7 @@ import ssl
 import struct
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -20,8 +21,7 @@ from memchunk.protocol import Buffer
 LEAST_WAIT_SECONDS = 0.001  # the kernel takes 0 for ever
 LONGEST_WAIT_SECONDS = 86_400.0
 TELLING_SECONDS = 1.0  # of silence, where the call had no time for a whole timeout
-# A chunk and then some is on its way at once, as over TCP, where the kernel sees to it. It
-# gives as much as it may (net.core.wmem_max).
+# So that a chunk and then some is on its way at once, as over TCP, where the kernel sees to it.
 UNIX_SEND_BUFFER_BYTES = 1024 * 1024
 
 
@@ -181,7 +181,9 @@ def _connect(server: tuple[str, int] | str, terms: Terms, until: Deadline) -> Wi
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     else:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNIX_SEND_BUFFER_BYTES)
+        # Linux gives what it may (net.core.wmem_max), others all or nothing.
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNIX_SEND_BUFFER_BYTES)
     try:
         sock.settimeout(_wait(until))
         if isinstance(server, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 
 import memchunk
-from memchunk import NotFoundError, Store, UnavailableError
+from memchunk import NotFoundError, Store, UnavailableError, wire
+from memchunk.deadline import Deadline
+from memchunk.wire import Terms
 from tests.certificates import Certificate, make_certificate
 from tests.servers import LocalMemcached
 from tests.together import together
@@ -144,6 +147,24 @@ def test_tls_where_the_server_talks_none(memcached_address: str, certificate: Ce
 def test_no_tls_where_the_server_talks_nothing_else(tls_memcached: LocalMemcached) -> None:
     with pytest.raises(UnavailableError):
         memchunk.connect(tls_memcached.address, timeout=1).get("f")
+
+
+@pytest.mark.parametrize("is_granted", [True, False])
+def test_a_unix_socket_sends_from_a_larger_buffer_where_there_is_one(
+    start_memcached: Start, monkeypatch: pytest.MonkeyPatch, *, is_granted: bool
+) -> None:
+    path = start_memcached(unix=True).address.removeprefix("unix:")
+    option = socket.SO_SNDBUF
+    with socket.socket(socket.AF_UNIX) as plain:
+        usual = plain.getsockopt(socket.SOL_SOCKET, option)
+    if not is_granted:
+        monkeypatch.setattr(socket, "SO_SNDBUF", 9999)  # no option at all
+    terms = Terms(timeout=5, connect_timeout=5, deadline=5)
+    connection = wire.connect(path, terms, Deadline(5))
+    with connection.sock:
+        assert (connection.sock.getsockopt(socket.SOL_SOCKET, option) > usual) is is_granted
+        connection.send((b"version\r\n",), Deadline(5))
+        assert connection.receive(memoryview(bytearray(100)), Deadline(5)) > 0
 
 
 def test_tls_on_a_unix_socket_is_refused(certificate: Certificate) -> None:
