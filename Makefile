@@ -37,7 +37,7 @@ lint: ## check style, format and types
 
 bench: ## compare with peers, as in docs/performance.md (about 15 minutes)
 	@.ci/bootstrap bench
-	@for each in speed small http images retention; do .venv/bin/python -m benchmarks.$$each || exit; done
+	@for each in speed small http imports images retention; do .venv/bin/python -m benchmarks.$$each || exit; done
 
 format: ## put the code in order
 	@.ci/bootstrap test

@@ -41,8 +41,8 @@ def _seconds(program: str) -> float:
     clock = "time.process_time()"
     timed = f"import time; began = {clock}; {program}; print({clock} - began)"
     command = [sys.executable, "-c", timed]
-    compiled = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=compiled)
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     return float(done.stdout)
 
 

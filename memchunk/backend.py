@@ -108,7 +108,7 @@ class Backend:
 
     def insist_on_storing(self, command: Command, reply: Reply) -> None:
         """See that the item of a `set` is stored: raises what `insist` does."""
-        if self.insist(command, reply).word != "STORED":
+        if reply.word != "STORED" and self.insist(command, reply).word != "STORED":
             server = self.server_of(command.key)
             raise UnavailableError(
                 f"{server.address} answered {reply.word} to a set; check what runs there",

@@ -40,6 +40,8 @@ class Sha256:
         self._away_from = away_from
         self._sha256 = hashlib.sha256()
         self._given = self._finished = 0
+        self._todo: SimpleQueue[tuple[Buffer, Then] | None] = SimpleQueue()
+        self._done: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Sha256:
@@ -51,8 +53,6 @@ class Sha256:
             self._thread.join()
 
     def _start(self) -> None:
-        self._todo: SimpleQueue[tuple[Buffer, Then] | None] = SimpleQueue()
-        self._done: SimpleQueue[None] = SimpleQueue()
         if self._away_from is None:
             self._away_from = _processor()
         thread = threading.Thread(target=self._work, name="memchunk-sha256", daemon=True)
@@ -95,8 +95,7 @@ class Sha256:
 
     def is_behind(self, under_way: int) -> bool:
         """Whether `wait` would have to wait."""
-        due = self._given - self._finished - under_way
-        return due > 0 and due > self._done.qsize()
+        return self._given - self._finished - self._done.qsize() > under_way
 
     def hexdigest(self) -> str:
         """The digest of all blocks given so far, as 64 hex digits."""

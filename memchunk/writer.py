@@ -142,5 +142,4 @@ class Writer:
             reply = connection.receive()
             if reply.word == "REFUSED":  # nothing new goes out while memcached makes room
                 self._collect(connection, under_way, keep=0)
-            if reply.word != "STORED":
-                self._backend.insist_on_storing(command, reply)
+            self._backend.insist_on_storing(command, reply)

@@ -209,8 +209,8 @@ def test_nobody_there(run: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     commands = ["ls"], ["get", "y"], ["stat", "x"], ["rm", "x", "y"], ["mv", "x", "y"], ["put", "x"]
     with nobody() as address:
+        url = f"http://{address}"
         for command in commands:
-            url = f"http://{address}"
             assert_failed(run(*command, "--url", url), 7, url, "memchunk serve")
 
 
