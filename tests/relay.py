@@ -47,6 +47,7 @@ class Relay:
         self._error_on: tuple[bytes, ...] = ()
         self._hang_up_on: tuple[bytes, ...] = ()
         self._busy = 0
+        self._creates = True
         self._cut: _After | None = None
         self._cut_by_reset = False
         self._half_close: _After | None = None
@@ -66,6 +67,10 @@ class Relay:
     def crawler_is_busy(self, times: int) -> None:
         """Answer so often as memcached does while it lists its items for somebody else."""
         self._busy = times
+
+    def create_nothing(self) -> None:
+        """Make each `set` a `replace`, to which memcached answers NOT_STORED where nothing is."""
+        self._creates = False
 
     def cut_after(self, count: int, *, reset: bool = False) -> None:
         """Close, or reset, each connection once `count` more bytes of the server have passed."""
@@ -135,6 +140,8 @@ class Relay:
                     self._busy -= 1
                     client.sendall(BUSY)
                     continue
+                if not self._creates and line.startswith(b"set "):
+                    line = line.replace(b"set", b"replace", 1)
                 refused = line.startswith(self._error_on)
                 server.sendall(UNKNOWN if refused else line)
                 position = WITH_DATA.get(words[0]) if words else None

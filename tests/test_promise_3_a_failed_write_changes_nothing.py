@@ -361,6 +361,21 @@ def held_up(memcached_address: str, namespace: str) -> Iterator[tuple[Store, Rel
         yield store, relay
 
 
+@pytest.mark.parametrize("size", [1000, SIZE])
+@pytest.mark.parametrize("old", [None, OLD])
+def test_a_chunk_was_not_stored_as_memcached_itself_says(
+    held_up: tuple[Store, Relay], store: Store, items: Items, size: int, old: bytes | None
+) -> None:
+    writer, relay = held_up
+    if old is not None:
+        store.put("f", old)
+    before = items.all()
+    relay.create_nothing()
+    with pytest.raises(UnavailableError, match="answered NOT_STORED to a set"):
+        writer.put("f", bytes(size), replace=True)
+    assert items.all() == before
+
+
 def test_the_answer_to_the_commit_is_lost(
     held_up: tuple[Store, Relay], store: Store, items: Items
 ) -> None:

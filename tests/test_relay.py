@@ -51,6 +51,14 @@ def test_commands_are_counted_and_data_is_not(
     assert relay.commands == {"set": 2, "get": 1}
 
 
+def test_create_nothing(relay: Relay, client: socket.socket, namespace: str) -> None:
+    relay.create_nothing()
+    request = b"set %b 0 60 1\r\nv\r\n" % namespace.encode()
+    assert ask(client, request, b"\n") == b"NOT_STORED\r\n"
+    relay.clear()
+    assert ask(client, request, b"\n") == b"STORED\r\n"
+
+
 def test_error_on_answers_in_turn(relay: Relay, client: socket.socket, namespace: str) -> None:
     relay.error_on(b"mg ", b"append ")
     key = namespace.encode()
