@@ -1,8 +1,8 @@
 """sha256 in a second thread, in the shadow of the socket, and the crc32s of a file's chunks.
 
 Both let go of the interpreter lock, so hashing costs no time of its own on a
-machine with two cores. Small blocks are hashed where they are: a thread would cost
-more than it saves.
+machine with two cores. Little is hashed where it is: a thread would cost more than it
+saves.
 
 The system starts a thread where it sees least to do, which is where memcached sleeps at that
 moment, and two that are busy it moves apart too late for a file. So the thread starts on
@@ -39,6 +39,7 @@ class Sha256:
         """The thread starts away from that processor, or else from the caller's."""
         self._away_from = away_from
         self._sha256 = hashlib.sha256()
+        self._bytes = 0  # given so far
         self._given = self._finished = 0
         self._todo: SimpleQueue[tuple[Buffer, Then] | None] = SimpleQueue()
         self._done: SimpleQueue[None] = SimpleQueue()
@@ -77,7 +78,8 @@ class Sha256:
 
         That must not fail: it is done where the block is hashed.
         """
-        if self._thread is None and len(block) > THREAD_ABOVE_BYTES:
+        self._bytes += len(block)
+        if self._thread is None and self._bytes > THREAD_ABOVE_BYTES:
             self._start()
         if self._thread is None:
             self._sha256.update(block)

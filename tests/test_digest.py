@@ -64,6 +64,15 @@ def test_what_is_to_be_done_then_is_done_where_the_block_is_hashed() -> None:
     assert done == [threading.current_thread().name, "memchunk-sha256"]
 
 
+def test_small_blocks_are_hashed_in_a_thread_once_they_are_many() -> None:
+    done: list[str] = []
+    with Sha256() as sha256:
+        for _ in range(5):
+            sha256.update(bytes(64 * 1024), lambda: done.append(threading.current_thread().name))
+        assert sha256.hexdigest() == hashlib.sha256(bytes(5 * 64 * 1024)).hexdigest()
+    assert done == [threading.current_thread().name] * 4 + ["memchunk-sha256"]
+
+
 @pytest.fixture
 def placed(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
     """The processors that threads are told to run on, in the order they are told."""
