@@ -277,7 +277,9 @@ class BulkClient(Client):
             self._incoming.skip(self._receive, length)
         if self._incoming.value(self._receive, len(VALUE_END)) != VALUE_END:
             raise MemcacheUnknownError("a value did not end where its length said")
-        cas = Unique(*fields[4:])
+        if len(fields) == 4:
+            return Reply("VALUE", length, value)
+        cas = Unique(fields[4])
         cas.asked_at = self._asked_at
         return Reply("VALUE", length, value, cas)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from memchunk.breaker import Breaker
 from memchunk.bulk import BulkClient
 from memchunk.errors import UnavailableError
 from memchunk.observer import Exchange
-from memchunk.protocol import Command
+from memchunk.protocol import Buffer, Command
 from memchunk.wire import Terms
 
 
@@ -21,15 +19,16 @@ class CountingClient(BulkClient):
         self._start_over()
 
     def _start_over(self) -> None:
-        self._commands: Counter[str] = Counter()
+        self._commands: dict[str, int] = {}
         self._bytes_sent = self._bytes_received = 0
 
     def _write(self, command: Command) -> None:
         super()._write(command)
-        self._commands[command.verb] += 1
-        self._bytes_sent += len(command.line)
-        if command.payload is not None:
-            self._bytes_sent += sum(map(len, command.payload)) + 2
+        self._commands[command.verb] = self._commands.get(command.verb, 0) + 1
+
+    def _flush(self, *more: Buffer) -> None:
+        self._bytes_sent += len(self._outgoing) + sum(map(len, more))
+        super()._flush(*more)
 
     def _receive(self, target: memoryview, *, whole: bool = False) -> int:
         count = super()._receive(target, whole=whole)

@@ -73,6 +73,7 @@ class Command(NamedTuple):
     """One command: its line, the value it sends, or where the value it asks for goes.
 
     Attributes:
+        verb: its first word.
         key: the key that it is about.
         line: the command line, with its end.
         words: the replies of one line that may answer it.
@@ -82,6 +83,7 @@ class Command(NamedTuple):
         asked_at: of a `cas`, when its unique number was asked for: see `Unique`.
     """
 
+    verb: str
     key: str
     line: bytes
     words: dict[bytes, Reply]
@@ -90,23 +92,18 @@ class Command(NamedTuple):
     limit: int = 0
     asked_at: float = math.inf
 
-    @property
-    def verb(self) -> str:
-        """Its first word."""
-        return self.line.partition(b" ")[0].decode()
-
 
 def get(key: str, *into: memoryview, limit: int = 0) -> Command:
     """Fetch a value into buffers, or one of at most `limit` bytes.
 
     A value of another length than the buffers fills none of them.
     """
-    return Command(key, f"get {key}\r\n".encode(), VALUES, into=into, limit=limit)
+    return Command("get", key, f"get {key}\r\n".encode(), VALUES, into=into, limit=limit)
 
 
 def gets(key: str, limit: int) -> Command:
     """Fetch a value of at most `limit` bytes with its cas unique number."""
-    return Command(key, f"gets {key}\r\n".encode(), VALUES, limit=limit)
+    return Command("gets", key, f"gets {key}\r\n".encode(), VALUES, limit=limit)
 
 
 def store(verb: str, key: str, exptime: int, *payload: Buffer, cas: bytes = b"") -> Command:
@@ -114,17 +111,17 @@ def store(verb: str, key: str, exptime: int, *payload: Buffer, cas: bytes = b"")
     unique = f" {cas.decode()}" if cas else ""
     line = f"{verb} {key} 0 {exptime} {sum(map(len, payload))}{unique}\r\n".encode()
     asked_at = cas.asked_at if isinstance(cas, Unique) else math.inf
-    return Command(key, line, STORES, payload, asked_at=asked_at)
+    return Command(verb, key, line, STORES, payload, asked_at=asked_at)
 
 
 def touch(key: str, exptime: int) -> Command:
     """Set when an item expires."""
-    return Command(key, f"touch {key} {exptime}\r\n".encode(), TOUCHES)
+    return Command("touch", key, f"touch {key} {exptime}\r\n".encode(), TOUCHES)
 
 
 def delete(key: str) -> Command:
     """Delete an item."""
-    return Command(key, f"delete {key}\r\n".encode(), DELETES)
+    return Command("delete", key, f"delete {key}\r\n".encode(), DELETES)
 
 
 def dump() -> Command:
@@ -132,7 +129,7 @@ def dump() -> Command:
 
     By the hash table: along the LRU, items that move meanwhile are passed over.
     """
-    return Command("", b"lru_crawler metadump hash\r\n", {})
+    return Command("lru_crawler", "", b"lru_crawler metadump hash\r\n", {})
 
 
 def probe(key: str) -> Command:
@@ -142,8 +139,8 @@ def probe(key: str) -> Command:
     stored for good would look used twice, and outlive younger ones (memcached's
     segmented LRU).
     """
-    return Command(key, f"mg {key} u\r\n".encode(), PROBES)
+    return Command("mg", key, f"mg {key} u\r\n".encode(), PROBES)
 
 
 # Ask for the server's settings: lines of `STAT name value`, then `END`.
-SETTINGS = Command("", b"stats settings\r\n", {})
+SETTINGS = Command("stats", "", b"stats settings\r\n", {})
