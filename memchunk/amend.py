@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, replace as changed_copy
+from dataclasses import dataclass
 from functools import partial
 
 from memchunk.backend import Backend
@@ -31,8 +31,7 @@ class Changes:
 
     def apply(self, manifest: Manifest, now: float) -> Manifest:
         """The manifest with all these changes but the name's."""
-        return changed_copy(
-            manifest,
+        return manifest._replace(
             expires=manifest.expires if self.ttl is KEEP else expiry(self.ttl, now),
             content_type=self.content_type or manifest.content_type,
         )
@@ -119,7 +118,7 @@ class Amender:
                 # It was replaced or deleted, and so are its chunks; or it was renamed, and
                 # perhaps stays for good since: then they must not go before it.
                 if manifest.expires is not None:
-                    self._touch_chunks(changed_copy(manifest, expires=None))
+                    self._touch_chunks(manifest._replace(expires=None))
                 return True
             if missing:
                 return False
@@ -142,8 +141,7 @@ class Amender:
         """
         target = self._target(new, replace=replace)
         self._moves.leave_origin(manifest)
-        moving = changed_copy(
-            manifest,
+        moving = manifest._replace(
             move=secrets.token_hex(16),
             moved_from=None,
             moving_to=new,
@@ -152,9 +150,7 @@ class Amender:
         marked, _ = self._index.put(moving, over=entry)
         if not marked:
             return None
-        moved = changed_copy(
-            moving, name=new, moved_from=manifest.name, moving_to=None, moving_since=0
-        )
+        moved = moving._replace(name=new, moved_from=manifest.name, moving_to=None, moving_since=0)
         try:
             record = self._catalog.beside(moved)
             done, replies = self._index.put(moved, over=target, beside=record)

@@ -51,6 +51,7 @@ class Backend:
         self.deadline = terms.deadline
         guarded = None if observer is None else Guarded(observer)
         self.observer = guarded or Observer()
+        self.is_observed = guarded is not None
         self.servers = {address: Server(address, terms, guarded) for address in addresses}
         ranking = RendezvousHash(list(self.servers), hash_function=_score)
         # all chunks of a file ask the same

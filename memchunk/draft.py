@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from memchunk.errors import DigestMismatchError
 from memchunk.expiry import expiry
@@ -16,8 +17,7 @@ from memchunk.manifest import Manifest
 Progress = Callable[[int, int | None], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What a put asks for: the arguments of `Store.put` but the source."""
 
     name: str

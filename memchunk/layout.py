@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
 
@@ -40,8 +41,7 @@ class Slice:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Where the bytes of one file lie.
 
     Chunk i holds file bytes from `i * chunk_size` on; only the last may hold fewer,

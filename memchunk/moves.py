@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace as changed_copy
 
 from memchunk.backend import Backend
 from memchunk.deadline import deadline
@@ -103,7 +102,7 @@ class Moves:
 def _unmarked(moving: Manifest) -> Manifest:
     # `move` stays. Who marked it may come late, and sees by it that the file has stayed here;
     # and the journal must not hear of a token again that it was told is gone.
-    return changed_copy(moving, moving_to=None, moving_since=0)
+    return moving._replace(moving_to=None, moving_since=0)
 
 
 def _moving(name: str) -> ChangedError:

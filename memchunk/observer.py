@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from memchunk.errors import MemchunkError, UnavailableError
 from memchunk.manifest import FileInfo
@@ -12,8 +12,7 @@ from memchunk.manifest import FileInfo
 log = logging.getLogger("memchunk")
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """Commands that went over one connection to a memcached, and what came back.
 
     Attributes:

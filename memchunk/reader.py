@@ -37,7 +37,8 @@ class Reader:
         """The bytes of a whole file. Raises what `read` raises."""
         manifest, content = self._look(name)
         if content is not None:
-            self.observer.read(manifest.info())
+            if self._backend.is_observed:  # else the description would be made for nobody
+                self.observer.read(manifest.info())
             return content
         fresh = FreshBytes(0)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from memchunk.checksum import crc32
 
+_DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _CHECK = re.compile(rb',"crc32":"([0-9a-f]{8})"}')
 _CHECK_BYTES = len(b',"crc32":"01234567"}')
@@ -34,7 +35,7 @@ def unseal(value: bytes) -> dict[str, Any]:
     body = value[:-_CHECK_BYTES]
     if check is None or int(check[1], 16) != crc32(body):
         raise ValueError("its crc32 does not match")
-    fields = json.loads((body + b"}").decode())
+    fields = _DECODER.decode((body + b"}").decode())
     if not isinstance(fields, dict):
         raise ValueError("it is not a JSON object")
     return fields

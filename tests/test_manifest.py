@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,8 +70,7 @@ def test_what_is_encoded_is_decoded(
             max_size=layout.chunk_count,
         )
     )
-    manifest = replace(
-        EXAMPLE,
+    manifest = EXAMPLE._replace(
         name=name,
         layout=layout,
         expires=expires,
@@ -158,6 +156,13 @@ def test_every_field_is_checked(changes: dict[str, object]) -> None:
         decode(sealed(fields(**changes)), NAME)
 
 
+@pytest.mark.parametrize("name", ["", "a//b", "a\nb", "x" * 513, 7, None, ["f"]])
+@pytest.mark.parametrize("asked_for", [None, NAME])
+def test_a_name_that_no_file_can_have_is_refused(name: object, asked_for: str | None) -> None:
+    with pytest.raises(CorruptError):
+        decode(sealed(fields(name=name)), asked_for)
+
+
 @pytest.mark.parametrize("field", sorted(fields()))
 def test_every_field_is_needed(field: str) -> None:
     record = fields()
@@ -214,7 +219,7 @@ def test_any_fields_give_a_manifest_or_a_corrupt_error(changes: dict[str, object
 def test_a_manifest_past_its_limit_is_not_written() -> None:
     many = Layout(10_000, 1)
     with pytest.raises(ValueError, match="limit"):
-        encode(replace(EXAMPLE, layout=many, crc32s=(0,) * many.chunk_count))
+        encode(EXAMPLE._replace(layout=many, crc32s=(0,) * many.chunk_count))
 
 
 @pytest.mark.parametrize(
