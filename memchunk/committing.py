@@ -112,9 +112,9 @@ class Committer:
             self._amender.put_back(manifest, None)
         else:
             self._catalog.look_after(manifest)
-        seen = self._permitted(order, created.seen)
-        # back to what they are without a manifest: the next step may come to nothing
-        self._backend.touch_chunks(draft.generation, draft.count, DRAFT_SECONDS)
+        # the chunks are drafts again, for the next step may come to nothing
+        drafts = self._backend.touches(draft.generation, draft.count, DRAFT_SECONDS)
+        seen, _ = self.look(order, beside=drafts)
         return None, seen, created.ahead
 
     def commit(self, order: Order, draft: Draft, seen: Entry | None) -> Commit:

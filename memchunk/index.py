@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from memchunk import manifest as codec, protocol
@@ -26,8 +25,7 @@ from memchunk.server import Server
 MANIFESTS_AT_ONCE = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What stands under a name at one moment.
 
     Attributes:
@@ -46,13 +44,11 @@ class Creation(NamedTuple):
 
     Attributes:
         done: whether it was put.
-        seen: what stood under its name just before, or None.
         ahead: the replies to the commands ahead of it.
         beside: the replies to those beside it.
     """
 
     done: bool
-    seen: Entry | None
     ahead: list[Reply]
     beside: list[Reply]
 
@@ -134,13 +130,11 @@ class Index:
         out before and after it, whether or not it was put.
         """
         record, add = self._storing(manifest, over=None)
-        question = protocol.gets(add.key, MAX_MANIFEST_BYTES)
-        before, *replies = self._backend.exchange([question, *ahead, add, *beside])
+        replies = self._backend.exchange([*ahead, add, *beside])
         done = replies.pop(len(ahead)).word == "STORED"
-        seen = self._entry(manifest.name, add.key, before)
         if done:
             self._remember(add.key, record, manifest)
-        return Creation(done, seen, replies[: len(ahead)], replies[len(ahead) :])
+        return Creation(done, replies[: len(ahead)], replies[len(ahead) :])
 
     def remove(self, name: str, seen: Entry) -> bool:
         """Take the manifest of `name` away if it is still the one `seen`; whether it was."""
