@@ -21,6 +21,7 @@ from memchunk_api.connection import PacedSocket
 from memchunk_api.framing import LengthBody
 
 _BLOCK_BYTES = 64 * 1024
+_DIGEST_KEYS = {"Repr-Digest": "HTTP_REPR_DIGEST", "Content-Digest": "HTTP_CONTENT_DIGEST"}
 
 
 class Source(Protocol):
@@ -183,8 +184,8 @@ def announced_digests(req: falcon.Request) -> list[tuple[str, bytes]]:
         falcon.HTTPBadRequest: one of the headers cannot be read.
     """
     announced: list[tuple[str, bytes]] = []
-    for header in ("Repr-Digest", "Content-Digest"):
-        value = req.get_header(header)
+    for header, key in _DIGEST_KEYS.items():
+        value = req.env.get(key)
         if value is None:
             continue
         try:

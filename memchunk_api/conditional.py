@@ -107,7 +107,7 @@ class Preconditions:
     if_unmodified_since: datetime | None = None
 
     @classmethod
-    def parse(cls, headers: Mapping[str, str | None]) -> Preconditions:
+    def parse(cls, headers: Mapping[str, str]) -> Preconditions:
         """Read them from lower-case header names to values.
 
         Dates that are none are ignored, as RFC 9110 section 13.1.3 demands; a
@@ -124,7 +124,7 @@ class Preconditions:
         )
 
     def __bool__(self) -> bool:
-        return self != Preconditions()
+        return self != UNCONDITIONAL
 
     def evaluate(self, current: Validators | None, *, reading: bool) -> Verdict:
         """The verdict on the file as it is, in the order of RFC 9110 section 13.2.2.
@@ -151,6 +151,9 @@ class Preconditions:
         ):
             return Verdict.NOT_MODIFIED
         return Verdict.PROCEED
+
+
+UNCONDITIONAL = Preconditions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,7 @@ def whole_second(moment: datetime) -> datetime:
     return moment.replace(microsecond=0)
 
 
-def _tag_list(headers: Mapping[str, str | None], name: str) -> TagList | None:
+def _tag_list(headers: Mapping[str, str], name: str) -> TagList | None:
     value = headers.get(name.lower())
     if value is None:
         return None

@@ -52,8 +52,8 @@ class Download:
         self._budget = budget
         self._resp = resp
         self._connection: socket.socket | None = req.env.get("gunicorn.socket")
-        self._range = req.get_header("Range")
-        self._if_range = req.get_header("If-Range")
+        self._range = req.env.get("HTTP_RANGE")
+        self._if_range = req.env.get("HTTP_IF_RANGE")
         self._preconditions = preconditions.read(req)
 
     def describe(self, name: str) -> None:

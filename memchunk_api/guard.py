@@ -43,7 +43,7 @@ class Guard:
             )
         # Browsers attach what they know of a site to requests that another site's
         # page makes to it, and tell so (Fetch Metadata, section 2.3).
-        cross_site = req.get_header("Sec-Fetch-Site") == "cross-site"
+        cross_site = req.env.get("HTTP_SEC_FETCH_SITE") == "cross-site"
         if cross_site and req.method not in SAFE_METHODS:
             raise falcon.HTTPForbidden(description="another site's page may not change files here")
         try:

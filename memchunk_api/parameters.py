@@ -26,6 +26,8 @@ def read(req: falcon.Request, *, known: Collection[str]) -> dict[str, str]:
     Raises:
         falcon.HTTPBadRequest: one is unknown, repeated, or not UTF-8.
     """
+    if not req.query_string:
+        return {}
     try:
         pairs = parse_qsl(
             req.query_string,

@@ -11,7 +11,16 @@ from contextlib import suppress
 import falcon
 
 from memchunk import ChangedError, CorruptError, EvictedError, FileInfo, NotFoundError, Store
-from memchunk_api.conditional import CONDITIONS, Preconditions, Validators, Verdict
+from memchunk_api.conditional import (
+    CONDITIONS,
+    UNCONDITIONAL,
+    Preconditions,
+    Validators,
+    Verdict,
+)
+
+# Where WSGI has these headers (PEP 3333): to look there is quicker than falcon's `get_header`.
+_KEYS = {header: "HTTP_" + header.upper().replace("-", "_") for header in CONDITIONS}
 
 
 def read(req: falcon.Request) -> Preconditions:
@@ -20,8 +29,11 @@ def read(req: falcon.Request) -> Preconditions:
     Raises:
         falcon.HTTPBadRequest: one of them is malformed.
     """
+    given = {header: req.env[key] for header, key in _KEYS.items() if key in req.env}
+    if not given:
+        return UNCONDITIONAL
     try:
-        return Preconditions.parse({name: req.get_header(name) for name in CONDITIONS})
+        return Preconditions.parse(given)
     except ValueError as error:
         raise falcon.HTTPBadRequest(description=str(error)) from None
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import quote
 
 import falcon
@@ -50,8 +50,7 @@ URLENCODED = "application/x-www-form-urlencoded"
 MOST_FIELDS_BYTES = 8 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """A file on its way in.
 
     Attributes:
@@ -106,7 +105,7 @@ class Writer:
             body.length,
             content_type=content_type if essence(content_type) != URLENCODED else None,
             sha256=sha256.hex() if sha256 is not None else None,
-            is_small=_is_small(req),
+            is_small=_is_small(req, body),
         )
 
     def receive_fields(self, req: falcon.Request) -> bytes | None:
@@ -116,9 +115,10 @@ class Writer:
             falcon.HTTPError: the headers cannot be used, or the body does not arrive.
             DigestMismatchError: it is not what was announced.
         """
+        if essence(req.content_type) != URLENCODED:
+            return None
         length = announced_length(req)
-        is_urlencoded = essence(req.content_type) == URLENCODED
-        if not is_urlencoded or length is None or length > MOST_FIELDS_BYTES:
+        if length is None or length > MOST_FIELDS_BYTES:
             return None
         return self._body(req, MOST_FIELDS_BYTES, announced_digests(req)).read_whole()
 
@@ -139,7 +139,7 @@ class Writer:
                 body.length,
                 file.filename,
                 file.content_type,
-                is_small=_is_small(req),
+                is_small=_is_small(req, body),
                 form=form,
             )
 
@@ -195,6 +195,6 @@ def is_form(req: falcon.Request) -> bool:
     return essence(req.content_type) == "multipart/form-data"
 
 
-def _is_small(req: falcon.Request) -> bool:
-    length = announced_length(req)
+def _is_small(req: falcon.Request, body: Body) -> bool:
+    length = body.length
     return length is not None and length <= SMALL_BYTES and "HTTP_EXPECT" not in req.env
