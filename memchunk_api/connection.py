@@ -7,8 +7,10 @@ and lets others work while it waits.
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
 import struct
+import termios
 import time
 from collections.abc import Callable
 from functools import partial
@@ -69,8 +71,8 @@ class PacedSocket(socket.socket):
     def expect(self, patience: float) -> None:
         """Start counting anew: the client is to send something now."""
         self._patience = patience
-        self._waited = 0.0
-        self._received = 0
+        self._waited = self._sending = 0.0
+        self._received = self._sent = 0
 
     def has_more(self, seconds: float) -> bool:
         """Whether within `seconds` there is something to receive, be it the end."""
@@ -97,19 +99,20 @@ class PacedSocket(socket.socket):
         return count
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """Send all of `data`, at `LEAST_BYTES_PER_SECOND` after a first patience."""
+        """Send all of `data`; see the class for what ends the waiting."""
         started = time.monotonic()
         left = memoryview(data)
         while left:
-            earned = SEND_PATIENCE_SECONDS + (len(data) - len(left)) / LEAST_BYTES_PER_SECOND
-            seconds = min(earned - (time.monotonic() - started), SEND_PATIENCE_SECONDS)
-            if seconds <= 0:
-                raise _too_slow()
+            so_far = self._sending + time.monotonic() - started
+            if so_far > SEND_PATIENCE_SECONDS:
+                self._patience_to_send(so_far)
             try:
                 sent = super().send(left, flags | _AT_ONCE)
             except BlockingIOError:
-                sent = self._wait_to_send(left, flags, seconds)
+                sent = self._wait_to_send(left, flags, self._patience_to_send(so_far))
+            self._sent += sent
             left = left[sent:]
+        self._sending += time.monotonic() - started
 
     def send_body(self, data: Any, /) -> None:
         """Send some of an answer's body past gunicorn, and count it in `body_sent`."""
@@ -137,6 +140,17 @@ class PacedSocket(socket.socket):
                 self._waited += time.monotonic() - started
         return found
 
+    def _patience_to_send(self, so_far: float) -> float:
+        """How many seconds more, after so many. Raises `TimeoutError` where there are none left."""
+        # What the kernel holds back earns nothing: it makes room for megabytes, at times long
+        # after the client has taken its last byte.
+        taken = max(self._sent - self._held_back(), 0)
+        earned = SEND_PATIENCE_SECONDS + taken / LEAST_BYTES_PER_SECOND
+        seconds = min(earned - so_far, SEND_PATIENCE_SECONDS)
+        if seconds <= 0:
+            raise _too_slow()
+        return seconds
+
     def _wait_to_send(self, data: memoryview, flags: int, seconds: float) -> int:
         with aside():
             self._allow(socket.SO_SNDTIMEO, seconds)
@@ -144,6 +158,14 @@ class PacedSocket(socket.socket):
                 return super().send(data, flags)
             except BlockingIOError:
                 raise _too_slow() from None
+
+    def _held_back(self) -> int:
+        """Bytes that were sent and not taken by the client, where the system tells (Linux)."""
+        try:
+            count = fcntl.ioctl(self.fileno(), termios.TIOCOUTQ, bytes(struct.calcsize("@i")))
+        except OSError:
+            return 0
+        return int(struct.unpack("@i", count)[0])
 
     def _allow(self, option: int, seconds: float) -> None:
         if self._limit is not None:

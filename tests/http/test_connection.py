@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import closing, suppress
 
 import httpx
@@ -131,6 +132,59 @@ def test_who_takes_enough_is_never_given_up(monkeypatch: pytest.MonkeyPatch) -> 
         reader.paced.sendall(bytes(10_000_000))
         assert reader.monotonic() > SEND_PATIENCE_SECONDS
         assert reader.taken == 10_000_000
+
+
+class Hoarder:
+    """Reads nothing, while the kernel makes more room with every look at the clock.
+
+    Attributes:
+        paced: the socket that is not read from.
+        now: seconds on that clock, 5 more with every look.
+    """
+
+    def __init__(self) -> None:
+        ours, self._theirs = socket.socketpair()
+        self.paced = PacedSocket(ours)
+        self.now = 0
+        self._room = 0
+
+    def monotonic(self) -> float:
+        self.now += 5
+        self._room += 8192
+        self.paced.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._room)
+        return self.now
+
+    def take(self) -> None:
+        self._theirs.recv(1_000_000)
+
+    def close(self) -> None:
+        self._theirs.close()
+        self.paced.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what it holds back")
+def test_what_only_the_kernel_has_taken_earns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memchunk_api.connection.LEAST_BYTES_PER_SECOND", 1)
+    with closing(Hoarder()) as hoarder:
+        monkeypatch.setattr("memchunk_api.connection.time", hoarder)
+        for _ in range(4):  # of an earlier answer
+            hoarder.paced.sendall(bytes(8_000))
+            hoarder.take()
+        hoarder.paced.expect(1)
+        hoarder.now = 0
+        with pytest.raises(TimeoutError, match="too slow"):
+            for _ in range(20):
+                hoarder.paced.sendall(bytes(4_000))
+        assert hoarder.now <= 2 * SEND_PATIENCE_SECONDS
+
+
+def test_each_answer_has_a_patience_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Hoarder()) as hoarder:
+        monkeypatch.setattr("memchunk_api.connection.time", hoarder)
+        for _ in range(10):
+            hoarder.paced.expect(1)
+            hoarder.paced.sendall(bytes(4_000))
+        assert hoarder.now > 2 * SEND_PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("limit", [0.0, 0.05])
