@@ -79,8 +79,7 @@ class Layout(NamedTuple):
             start += length
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """How files are laid out.
 
     Attributes:
@@ -94,9 +93,11 @@ class Rule:
 
     def lay_out(self, size: int) -> Layout:
         """The layout of a file of `size` bytes."""
+        if size <= SMALL_REST_BYTES and size <= self.chunk_size:
+            return Layout(size, self.chunk_size, 0)
         slots, rest = divmod(size, self.chunk_size)
         small = min(SMALL_REST_BYTES, self.chunk_size)
-        if self.compact or not rest or (slots == 0 and rest <= small):
+        if self.compact or not rest:
             padding = 0
         elif slots < FEW_SLOTS and rest <= small:
             padding = small - rest

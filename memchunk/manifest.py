@@ -8,6 +8,7 @@ Pure: the clock and the random bits are passed in.
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from memchunk.errors import CorruptError, InvalidNameError
 from memchunk.expiry import LATEST_SECOND
 from memchunk.layout import MAX_FILE_BYTES, Layout
 from memchunk.names import check_name
-from memchunk.record import seal, unseal
+from memchunk.record import sealed, to_json, unseal
 
 VERSION = 1
 MAX_MANIFEST_BYTES = 64 * 1024
@@ -110,25 +111,22 @@ def encode(manifest: Manifest) -> bytes:
 
     A `ValueError` says that it would be larger than 64 KiB.
     """
-    record: dict[str, Any] = {
-        "memchunk": VERSION,
-        "name": manifest.name,
-        "size": manifest.layout.size,
-        "sha256": manifest.sha256,
-        "content_type": manifest.content_type,
-        "created_ms": manifest.created_ms,
-        "expires": manifest.expires,
-        "generation": manifest.generation,
-        "chunk_size": manifest.layout.chunk_size,
-        "padding": manifest.layout.padding,
-        "crc32s": "".join(f"{crc:08x}" for crc in manifest.crc32s),
-    }
+    size, chunk_size, padding = manifest.layout
+    expires = "null" if manifest.expires is None else manifest.expires
+    crc32s = struct.pack(f">{len(manifest.crc32s)}I", *manifest.crc32s).hex()
+    text = (
+        f'{{"memchunk":{VERSION},"name":{to_json(manifest.name)},"size":{size},'
+        f'"sha256":"{manifest.sha256}","content_type":{to_json(manifest.content_type)},'
+        f'"created_ms":{manifest.created_ms},"expires":{expires},'
+        f'"generation":"{manifest.generation}","chunk_size":{chunk_size},"padding":{padding},'
+        f'"crc32s":"{crc32s}"'
+    )
     if manifest.move is not None:
-        record["move"] = manifest.move
-        record["moved_from"] = manifest.moved_from
-        record["moving_to"] = manifest.moving_to
-        record["moving_since"] = manifest.moving_since
-    value = seal(record)
+        text += (
+            f',"move":"{manifest.move}","moved_from":{to_json(manifest.moved_from)},'
+            f'"moving_to":{to_json(manifest.moving_to)},"moving_since":{manifest.moving_since}'
+        )
+    value = sealed(text)
     if len(value) > MAX_MANIFEST_BYTES:
         raise ValueError(f"a manifest of {len(value)} bytes; {MAX_MANIFEST_BYTES} is the limit")
     return value
@@ -185,13 +183,18 @@ def _manifest(
     for other in (moved_from, moving_to):
         if other is not None:
             check_name(other)
-    _check_int("size", size, 0, MAX_FILE_BYTES)
-    _check_int("chunk_size", chunk_size, 1, MAX_FILE_BYTES)
-    _check_int("padding", padding, 0, chunk_size - 1)
-    _check_int("created_ms", created_ms, 0, 2**53)
-    _check_int("moving_since", moving_since, 0, 2**53)
-    if expires is not None:
-        _check_int("expires", expires, 0, LATEST_SECOND)
+    for number in (size, chunk_size, padding, created_ms, moving_since):
+        if type(number) is not int:  # nor a bool
+            raise ValueError("it has something else where a whole number belongs")
+    if not (expires is None or (type(expires) is int and 0 <= expires <= LATEST_SECOND)):
+        raise ValueError("its expires is neither null nor a time")
+    if not (
+        0 <= size <= MAX_FILE_BYTES
+        and 0 <= padding < chunk_size <= MAX_FILE_BYTES
+        and 0 <= created_ms <= 2**53
+        and 0 <= moving_since <= 2**53
+    ):
+        raise ValueError("one of its numbers is out of range")
     check_sha256(sha256)
     check_content_type(content_type)
     _check_random_bits("generation", generation)
@@ -212,17 +215,12 @@ def _manifest(
         content_type=content_type,
         created_ms=created_ms,
         expires=expires,
-        crc32s=tuple(int(crc32s[i : i + 8], 16) for i in range(0, len(crc32s), 8)),
+        crc32s=struct.unpack(f">{layout.chunk_count}I", bytes.fromhex(crc32s)),
         move=move,
         moved_from=moved_from,
         moving_to=moving_to,
         moving_since=moving_since,
     )
-
-
-def _check_int(what: str, value: int, least: int, most: int) -> None:
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"its {what} is not a whole number from {least} to {most}")
 
 
 def _check_random_bits(what: str, value: str) -> None:

@@ -50,6 +50,12 @@ def test_every_chunk_fills_a_slot_but_that_of_a_small_file(size: int) -> None:
         assert items[-1] in (SMALL_REST_BYTES, CHUNK_BYTES)
 
 
+@given(SIZES, st.integers(MIN_CHUNK_BYTES, SMALL_REST_BYTES))
+def test_small_slots_are_all_filled(size: int, chunk_size: int) -> None:
+    items = stored(Rule(chunk_size).lay_out(size))
+    assert size <= chunk_size or set(items) == {chunk_size}
+
+
 @given(SIZES)
 def test_padding_costs_at_most_two_thirds_of_a_file(size: int) -> None:
     assert sum(stored(Rule().lay_out(size))) <= max(CHUNK_BYTES, 1.7 * size)

@@ -137,8 +137,10 @@ def test_a_version_not_known_here_is_refused(version: object) -> None:
         {"crc32s": [0, 1]},
         {"created_ms": -1},
         {"created_ms": 2**60},
+        {"created_ms": True},
         {"expires": LATEST_SECOND + 1},
         {"expires": 0.5},
+        {"expires": True},
         {"content_type": "text/html\r\nX: y"},
         {"content_type": 7},
         {"name": 7},
@@ -147,6 +149,7 @@ def test_a_version_not_known_here_is_refused(version: object) -> None:
         {"moved_from": "../x"},
         {"moving_to": ""},
         {"moving_since": -1},
+        {"moving_since": False},
         {"unknown": 1},
     ],
     ids=str,
@@ -154,6 +157,20 @@ def test_a_version_not_known_here_is_refused(version: object) -> None:
 def test_every_field_is_checked(changes: dict[str, object]) -> None:
     with pytest.raises(CorruptError):
         decode(sealed(fields(**changes)), NAME)
+
+
+def test_nothing_follows_the_object() -> None:
+    body = encode(EXAMPLE)[: -len(b',"crc32":"01234567"}')] + b"} {"
+    with pytest.raises(CorruptError, match="JSON object"):
+        decode(body + b',"crc32":"%08x"}' % zlib.crc32(body), NAME)
+
+
+def test_a_crc32_is_written_in_one_way() -> None:
+    value = encode(EXAMPLE)
+    check = value[-len('01234567"}') :]
+    assert check != check.upper()
+    with pytest.raises(CorruptError, match="crc32"):
+        decode(value[: -len(check)] + check.upper(), NAME)
 
 
 @pytest.mark.parametrize("name", ["", "a//b", "a\nb", "x" * 513, 7, None, ["f"]])
