@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import secrets
 import time
 from collections import deque
@@ -53,6 +54,8 @@ class Backend:
         self.observer = guarded or Observer()
         self.is_observed = guarded is not None
         self.servers = {address: Server(address, terms, guarded) for address in addresses}
+        [*_, last] = self.servers.values()
+        self._only = last if len(self.servers) == 1 else None
         ranking = RendezvousHash(list(self.servers), hash_function=_score)
         # all chunks of a file ask the same
         self._place = lru_cache(PLACES_REMEMBERED)(ranking.get_node)
@@ -60,14 +63,13 @@ class Backend:
 
     def server_of(self, key: str) -> Server:
         """The server that holds `key`. All chunks of a generation have the same one."""
-        if len(self.servers) == 1:
-            [server] = self.servers.values()
-            return server
-        return self.servers[self._place(routing_part(key))]
+        return self._only or self.servers[self._place(routing_part(key))]
 
     def are_together(self, key: str, generation: str) -> bool:
         """Whether the chunks of a generation are on the server that holds `key`."""
-        return len(self.servers) == 1 or self.server_of(key) is self.server_of_chunks(generation)
+        if self._only is not None:
+            return True
+        return self.server_of(key) is self.server_of_chunks(generation)
 
     def exchange(self, commands: Sequence[Command]) -> list[Reply]:
         """The replies to small commands, in order, each from the server of its key.
@@ -76,9 +78,8 @@ class Backend:
         asked first, and the others only once it has answered.
         Raises `UnavailableError`; which commands were carried out is then unknown.
         """
-        if len(self.servers) == 1:
-            [server] = self.servers.values()
-            return server.exchange(commands)
+        if self._only is not None:
+            return self._only.exchange(commands)
         groups: dict[Server, list[int]] = {}
         for position, command in enumerate(commands):
             groups.setdefault(self.server_of(command.key), []).append(position)
@@ -123,11 +124,11 @@ class Backend:
         dies then takes its share of the files along, and no more.
         """
         key = manifest_key(self.namespace, name)
-        generation = secrets.token_hex(16)
+        generation = os.urandom(16).hex()
         for _ in range(MAX_DRAWS):
             if self.are_together(key, generation):
                 break
-            generation = secrets.token_hex(16)
+            generation = os.urandom(16).hex()
         return generation
 
     def remove(self, key: str, cas: bytes) -> bool:
@@ -153,7 +154,7 @@ class Backend:
 
     def server_of_chunks(self, generation: str) -> Server:
         """The server that holds all chunks of a generation."""
-        return self.server_of(chunk_key(self.namespace, generation, 0))
+        return self._only or self.server_of(chunk_key(self.namespace, generation, 0))
 
     def missing_chunks(self, generation: str, count: int) -> list[int]:
         """The indices of the chunks that are gone. Moves no chunk. `UnavailableError`."""

@@ -32,9 +32,10 @@ from memchunk.incoming import Incoming
 from memchunk.protocol import MAX_VALUE_BYTES, REFUSALS, Buffer, Command, Reply, Unique
 from memchunk.wire import SilenceError, Terms, Wire
 
-JOIN_BYTES = 16 * 1024  # up to here, copying a value beside its command is the quicker way
+COMMANDS_AT_ONCE = 128  # their replies fit in a socket's buffer, so neither side blocks
 CHUNKS_IN_FLIGHT = 2  # one travels while the other is made or taken; more only crowd the caches
 VALUE_END = b"\r\nEND\r\n"
+EXISTS, SKIPPED = Reply("EXISTS"), Reply("SKIPPED")
 CRAWLER_DELAY_SECONDS = 0.05
 MAX_SETTINGS = 1000  # memcached has some eighty
 OWN_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)  # they tell nothing of a server
@@ -61,7 +62,8 @@ class BulkClient(Client):
         self._outgoing = bytearray()
         self._incoming = Incoming()
         self._pending: deque[Command] = deque()
-        self._opened_at = self._asked_at = 0.0
+        self._opened_at = math.inf  # nothing was asked for on a connection that is not open
+        self._asked_at = 0.0
 
     def _connect(self) -> None:
         self.close()
@@ -72,6 +74,7 @@ class BulkClient(Client):
         """Close the connection. What was under way is given up."""
         super().close()
         self._wire = None
+        self._opened_at = math.inf
         self._outgoing.clear()
         self._pending.clear()
         self._incoming.clear()
@@ -82,13 +85,9 @@ class BulkClient(Client):
         return self._wire is not None and not self._pending and self._incoming.is_empty
 
     @property
-    def usable(self) -> bool:
-        """Whether it is in step, and nothing came unasked for, such as the connection's end."""
-        return self.in_step and self._wire is not None and self._wire.is_quiet()
-
-    def is_too_young_for(self, command: Command) -> bool:
-        """Whether another memcached may have been asked for the unique number of a `cas`."""
-        return command.asked_at < (math.inf if self._wire is None else self._opened_at)
+    def is_quiet(self) -> bool:
+        """Whether it is open, and nothing came unasked for, such as the connection's end."""
+        return self._wire is not None and self._wire.is_quiet()
 
     def send(self, command: Command) -> None:
         """Send a command. Its reply is due after those of the commands sent before."""
@@ -112,13 +111,23 @@ class BulkClient(Client):
             raise
 
     def ask(self, commands: Sequence[Command]) -> list[Reply]:
-        """The replies to commands that are all sent before the first reply is read, in order."""
+        """The replies to small commands, in order, many of which are sent before one is read.
+
+        Where another memcached may have been asked for the unique number of a `cas`, which is
+        the first of them, none is sent: `EXISTS` and `SKIPPED`. See `protocol.Unique`.
+        """
+        if commands and commands[0].asked_at < self._opened_at:
+            return [EXISTS, *(SKIPPED for _ in commands[1:])]
+        replies: list[Reply] = []
         try:
             self._begin()
-            for command in commands:
-                self._write(command)
-            self._flush()
-            return [self._read_reply(command) for command in commands]
+            for start in range(0, len(commands), COMMANDS_AT_ONCE):
+                batch = commands[start : start + COMMANDS_AT_ONCE]
+                for command in batch:
+                    self._write(command)
+                self._flush()
+                replies += [self._read_reply(command) for command in batch]
+            return replies
         except BaseException as error:
             self._give_up(error)
             raise
@@ -226,22 +235,15 @@ class BulkClient(Client):
     def _write(self, command: Command) -> None:
         """Send a command; a small one only with the next flush."""
         self._outgoing += command.line
-        value = command.payload
-        if value is None:
-            return
-        if sum(map(len, value)) <= JOIN_BYTES:
-            for part in value:
-                self._outgoing += part
-            self._outgoing += b"\r\n"
-        else:
-            self._flush(*value, b"\r\n")
+        if command.payload:
+            self._flush(*command.payload, b"\r\n")
 
     def _flush(self, *more: Buffer) -> None:
         if self._outgoing:
             if self._wire is None:
                 raise MemcacheUnexpectedCloseError("the connection was closed")
-            self._wire.send((bytes(self._outgoing), *more), self.deadline)
-            self._outgoing.clear()
+            outgoing, self._outgoing = self._outgoing, bytearray()
+            self._wire.send((outgoing, *more), self.deadline)
 
     def _read_reply(self, command: Command) -> Reply:
         line = self._incoming.line(self._receive)
@@ -253,21 +255,19 @@ class BulkClient(Client):
         if command.payload is not None and line.startswith(REFUSALS):
             return Reply("REFUSED", text=line.decode("ascii", "replace"))
         if line == b"ERROR":
-            raise MemcacheUnknownCommandError(f"it does not know {command.line[:8]!r}")
+            raise MemcacheUnknownCommandError(f"it does not know {command.verb!r}")
         if line.startswith(b"SERVER_ERROR"):
             raise MemcacheServerError(line.decode("ascii", "replace"))
         raise MemcacheUnknownError(f"unexpected reply {line[:64]!r}")
 
     def _read_item(self, command: Command, line: bytes) -> Reply:
         fields = line.split(b" ")
-        if (
-            len(fields) not in (4, 5)
-            or fields[1] != command.key.encode()
-            or not fields[3].isdigit()
-            or int(fields[3][:20]) > MAX_VALUE_BYTES
-        ):
+        length = -1
+        if 4 <= len(fields) <= 5 and fields[3].isdigit():
+            length = int(fields[3][:20])
+        if not 0 <= length <= MAX_VALUE_BYTES or fields[1] != command.key.encode():
             raise MemcacheUnknownError(f"unexpected reply {line[:64]!r}")
-        length, value = int(fields[3]), b""
+        value = b""
         if length <= command.limit:
             value = self._incoming.value(self._receive, length)
         elif length == sum(map(len, command.into)):
@@ -275,7 +275,7 @@ class BulkClient(Client):
                 self._incoming.read_into(self._receive, buffer)
         else:
             self._incoming.skip(self._receive, length)
-        if self._incoming.value(self._receive, len(VALUE_END)) != VALUE_END:
+        if not self._incoming.has_next(self._receive, VALUE_END):
             raise MemcacheUnknownError("a value did not end where its length said")
         if len(fields) == 4:
             return Reply("VALUE", length, value)

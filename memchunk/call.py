@@ -5,8 +5,6 @@ Classes, for `contextmanager` would cost a small file a few percent of its time.
 
 from __future__ import annotations
 
-from typing import Any
-
 from memchunk.deadline import Within
 from memchunk.errors import MemchunkError
 from memchunk.observer import Observer
@@ -25,24 +23,28 @@ class Telling:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, MemchunkError):
-            if error.name is None:
-                error.name = self._name
-            self._observer.failed(error)
+        if error is not None:
+            _tell(self._observer, self._name, error)
 
 
-class Call(Telling):
-    """A call of so many seconds about a file runs, while the block does: see `Within`."""
+class Call(Within):
+    """A call of so many seconds about a file runs, while the block does: see both."""
 
-    __slots__ = ("_within",)
+    __slots__ = ("_name", "_observer")
 
     def __init__(self, observer: Observer, name: str, seconds: float) -> None:
-        super().__init__(observer, name)
-        self._within = Within(seconds)
+        self._observer = observer
+        self._name = name
+        self._seconds = seconds
 
-    def __enter__(self) -> None:
-        self._within.__enter__()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        super().__exit__(kind, error, trace)
+        if error is not None:
+            _tell(self._observer, self._name, error)
 
-    def __exit__(self, *error: Any) -> None:
-        self._within.__exit__()
-        super().__exit__(*error)
+
+def _tell(observer: Observer, name: str, error: BaseException) -> None:
+    if isinstance(error, MemchunkError):
+        if error.name is None:
+            error.name = name
+        observer.failed(error)

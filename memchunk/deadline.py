@@ -52,9 +52,9 @@ class Within:
         self._seconds = seconds
 
     def __enter__(self) -> None:
-        self._token = _running.set(deadline(self._seconds))
+        self._token = _running.set(_running.get() or Deadline(self._seconds))
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, _error: BaseException | None, _trace: object) -> None:
         _running.reset(self._token)
 
 

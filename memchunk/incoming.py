@@ -42,7 +42,7 @@ class Incoming:
         while True:
             end = self._held.find(ending, self._start, self._end)
             if end >= 0:
-                line = bytes(self._view[self._start : end])
+                line = bytes(self._held[self._start : end])
                 self._start = end + len(ending)
                 return line
             if self._end - self._start > MAX_LINE_BYTES:
@@ -51,12 +51,21 @@ class Incoming:
 
     def value(self, receive: Receive, length: int) -> bytes:
         """The next `length` bytes."""
-        if length <= self._end - self._start:
-            self._start += length
-            return bytes(self._view[self._start - length : self._start])
+        start = self._start
+        if length <= self._end - start:
+            self._start = end = start + length
+            return bytes(self._view[start:end])
         holder = bytearray(length)
         self.read_into(receive, memoryview(holder))
         return bytes(holder)
+
+    def has_next(self, receive: Receive, expected: bytes) -> bool:
+        """Whether these are the next bytes. As many are read."""
+        start = self._start
+        if self._held.startswith(expected, start, self._end):
+            self._start = start + len(expected)
+            return True
+        return self.value(receive, len(expected)) == expected
 
     def read_into(self, receive: Receive, target: memoryview) -> None:
         """Fill `target` from what is here already, then from the socket."""
@@ -75,7 +84,8 @@ class Incoming:
             length -= len(part)
 
     def _fill(self, receive: Receive) -> None:
-        held = self._held[self._start : self._end]
-        self._held[: len(held)] = held
-        self._start, self._end = 0, len(held)
-        self._end += receive(self._view[self._end :])
+        left = self._end - self._start
+        if left:
+            self._held[:left] = self._held[self._start : self._end]
+        self._start, self._end = 0, left
+        self._end += receive(self._view[left:] if left else self._view)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from memchunk import protocol
 from memchunk.backend import Backend
@@ -71,25 +71,25 @@ class Parts:
         return None
 
     def _absent(self, indices: range) -> list[int]:
-        replies = self.exchange(self.touch(index) for index in indices)
+        replies = self.exchange([self.touch(index) for index in indices])
         pairs = zip(indices, replies, strict=True)
         return [index for index, reply in pairs if reply.word != "TOUCHED"]
 
     def free(self) -> None:
         """Delete all parts, and what there is of one. Where that fails they expire."""
         try:
-            self.exchange(iter([protocol.delete(self.tail_key)]))
+            self.exchange([protocol.delete(self.tail_key)])
             for start in range(0, self._upload.part_count, BATCH):
                 indices = range(start, min(start + BATCH, self._upload.part_count))
-                self.exchange(protocol.delete(self.key(index)) for index in indices)
+                self.exchange([protocol.delete(self.key(index)) for index in indices])
         except UnavailableError as error:
             log.warning("the parts of upload %s are left to expire: %s", self._upload.id, error)
 
     def discard(self, index: int) -> None:
         """Delete part `index`, so that it can be sent again. Raises `UnavailableError`."""
-        self.exchange(iter([protocol.delete(self.key(index))]))
+        self.exchange([protocol.delete(self.key(index))])
 
-    def exchange(self, commands: Iterator[Command]) -> list[Reply]:
+    def exchange(self, commands: Sequence[Command]) -> list[Reply]:
         """The replies to commands about parts, of one batch. Raises `UnavailableError`."""
         return self._backend.server_of(self.key(0)).exchange(commands)
 
@@ -141,10 +141,10 @@ class PartsFile:
             self._rest = rest
         if not targets:
             return 0
-        commands = (
+        commands = [
             protocol.get(self._parts.key(first + position), *target)
             for position, target in enumerate(targets)
-        )
+        ]
         for position, reply in enumerate(self._parts.exchange(commands)):
             self._check(first + position, reply, *targets[position])
         self._index = first + len(targets)

@@ -15,6 +15,7 @@ Buffer = bytes | bytearray | memoryview
 # An exptime in the past: memcached stores the item, and it is gone. Over 30 days it is a
 # time, here in 1970; twemproxy hangs up on a negative one.
 EXPIRE_AT_ONCE = 30 * 24 * 3600 + 1
+JOIN_BYTES = 16 * 1024  # up to here, copying a value beside its command is the quicker way
 MAX_VALUE_BYTES = 1024**3  # memcached's largest item size (-I)
 
 # memcached has read the value and thrown it away: the connection is still in step.
@@ -75,9 +76,9 @@ class Command(NamedTuple):
     Attributes:
         verb: its first word.
         key: the key that it is about.
-        line: the command line, with its end.
+        line: the command line, with its end; and a small value that follows it.
         words: the replies of one line that may answer it.
-        payload: the parts of the value that follows the line, or None.
+        payload: the parts of a larger value, none of a small one; None where none is sent.
         into: buffers to fill, one after the other, with the value that comes back.
         limit: without `into`, the most bytes that a value may have.
         asked_at: of a `cas`, when its unique number was asked for: see `Unique`.
@@ -98,20 +99,25 @@ def get(key: str, *into: memoryview, limit: int = 0) -> Command:
 
     A value of another length than the buffers fills none of them.
     """
-    return Command("get", key, f"get {key}\r\n".encode(), VALUES, into=into, limit=limit)
+    return Command("get", key, f"get {key}\r\n".encode(), VALUES, None, into, limit)
 
 
 def gets(key: str, limit: int) -> Command:
     """Fetch a value of at most `limit` bytes with its cas unique number."""
-    return Command("gets", key, f"gets {key}\r\n".encode(), VALUES, limit=limit)
+    return Command("gets", key, f"gets {key}\r\n".encode(), VALUES, None, (), limit)
 
 
 def store(verb: str, key: str, exptime: int, *payload: Buffer, cas: bytes = b"") -> Command:
     """Store a value, made of the parts of `payload`, by `set`, `add` or `cas`."""
-    unique = f" {cas.decode()}" if cas else ""
-    line = f"{verb} {key} 0 {exptime} {sum(map(len, payload))}{unique}\r\n".encode()
-    asked_at = cas.asked_at if isinstance(cas, Unique) else math.inf
-    return Command(verb, key, line, STORES, payload, asked_at=asked_at)
+    length = sum(map(len, payload))
+    unique, asked_at = "", math.inf
+    if cas:
+        unique = f" {cas.decode()}"
+        asked_at = cas.asked_at if isinstance(cas, Unique) else math.inf
+    line = f"{verb} {key} 0 {exptime} {length}{unique}\r\n".encode()
+    if length <= JOIN_BYTES:
+        line, payload = b"".join((line, *payload, b"\r\n")), ()
+    return Command(verb, key, line, STORES, payload, (), 0, asked_at)
 
 
 def touch(key: str, exptime: int) -> Command:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from urllib.parse import quote, unquote
 
 from memchunk import protocol, wire
@@ -21,7 +21,6 @@ from memchunk.observer import Observer
 from memchunk.protocol import EXPIRE_AT_ONCE, Command, Reply
 from memchunk.wire import Terms
 
-COMMANDS_AT_ONCE = 128  # their replies fit in a socket's buffer, so neither side blocks
 # twemproxy hangs up on a command that it does not know; so does a server that is just
 # dying, but not twice in a row
 HANG_UPS_THAT_TELL = 2
@@ -71,37 +70,26 @@ class Server:
                 admitted = here.breaker.admits(time.monotonic())
             if not admitted:
                 raise UnavailableError(f"a moment ago, {here.breaker.reason}", server=self.address)
-        client = self._take(here)
-        client.deadline = deadline(self._terms.deadline)
-        return Lease(client, here.idle, self._observer)
-
-    def _take(self, here: _State) -> BulkClient:
-        """An idle connection that is still good, or a new one, not yet open."""
         while True:
             try:
                 client = here.idle.pop()
             except IndexError:
                 kind = BulkClient if self._observer is None else CountingClient
-                return kind(self.address, self._terms, here.breaker)
-            if client.usable:
-                return client
+                client = kind(self.address, self._terms, here.breaker)
+                break
+            if client.is_quiet:
+                break
             client.close()
+        client.deadline = deadline(self._terms.deadline)
+        return Lease(client, here.idle, self._observer)
 
-    def exchange(self, commands: Iterable[Command], *, anyway: bool = False) -> list[Reply]:
-        """The replies to small commands, in order.
+    def exchange(self, commands: Sequence[Command], *, anyway: bool = False) -> list[Reply]:
+        """The replies to small commands, in order: see `BulkClient.ask`.
 
-        A `cas` that memcached may take for another one is not sent, nor is what comes after
-        it: `EXISTS` and `SKIPPED`. See `protocol.Unique`.
         Raises `UnavailableError`; which of the commands were carried out is then unknown.
         """
         with self.connection(anyway=anyway) as connection:
-            commands = list(commands)
-            if commands and connection.is_too_young_for(commands[0]):
-                return [Reply("EXISTS"), *(Reply("SKIPPED") for _ in commands[1:])]
-            replies: list[Reply] = []
-            for start in range(0, len(commands), COMMANDS_AT_ONCE):
-                replies += connection.ask(commands[start : start + COMMANDS_AT_ONCE])
-            return replies
+            return connection.ask(commands)
 
     @property
     def chunk_bytes(self) -> int:
@@ -131,7 +119,7 @@ class Server:
         """The indices of the keys that no item has, moving no value."""
         if self._hang_ups_on_mg < HANG_UPS_THAT_TELL:
             try:
-                replies = self.exchange(map(protocol.probe, keys))
+                replies = self.exchange([protocol.probe(key) for key in keys])
             except UnavailableError:
                 if self.is_away:
                     raise
@@ -145,7 +133,7 @@ class Server:
 
     def _missing_without_mg(self, keys: Sequence[str]) -> list[int]:
         # `add` is refused where an item is, and what it adds elsewhere is gone at once.
-        replies = self.exchange(protocol.store("add", key, EXPIRE_AT_ONCE) for key in keys)
+        replies = self.exchange([protocol.store("add", key, EXPIRE_AT_ONCE) for key in keys])
         if any(reply.word == "REFUSED" for reply in replies):
             raise UnavailableError(
                 f"memcached at {self.address} is too full to tell which chunks it holds; "

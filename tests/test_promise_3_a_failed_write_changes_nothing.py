@@ -25,10 +25,14 @@ from memchunk import (
     StorageFullError,
     Store,
     UnavailableError,
+    protocol,
 )
+from memchunk.breaker import Breaker
+from memchunk.bulk import BulkClient
 from memchunk.expiry import DRAFT_SECONDS
 from memchunk.layout import CHUNK_BYTES, MAX_FILE_BYTES
 from memchunk.protocol import Command, Reply
+from memchunk.wire import Terms
 from tests.items import Items
 from tests.relay import Relay
 from tests.servers import LocalMemcached
@@ -124,6 +128,19 @@ def test_where_no_connection_lasts_nothing_is_written_over(store: Store, items: 
                 change()
         assert store.get("f") == OLD
     assert items.all() == before
+
+
+def test_a_connection_forgets_that_it_was_open(memcached_address: str, namespace: str) -> None:
+    terms = Terms(timeout=5, connect_timeout=5, deadline=5)
+    client = BulkClient(memcached_address, terms, Breaker(try_seconds=1))
+    put = protocol.store("set", namespace, 0, OLD[:1])
+    _, seen = client.ask([put, protocol.gets(namespace, limit=1)])
+    over = protocol.store("cas", namespace, 0, b"new", cas=seen.cas)
+    client.close()
+    assert [reply.word for reply in client.ask([over, put])] == ["EXISTS", "SKIPPED"]
+    assert client.ask([put])[0].word == "STORED"  # which opens it
+    assert [reply.word for reply in client.ask([over, put])] == ["EXISTS", "SKIPPED"]
+    client.close()
 
 
 @pytest.mark.parametrize(

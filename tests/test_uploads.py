@@ -611,7 +611,7 @@ def test_a_quarter_million_parts_of_one_byte(
         parts = Parts(store._backend, upload)
         for start in range(1, len(data), BATCH):
             stop = min(start + BATCH, len(data))
-            parts.exchange(parts.add(i, data[i : i + 1]) for i in range(start, stop))
+            parts.exchange([parts.add(i, data[i : i + 1]) for i in range(start, stop)])
         assert send(store, upload, data, 0) == [True]
         assert store.uploads.finish(upload.id).sha256 == digest(data)
         assert store.get("a") == data

@@ -10,7 +10,7 @@ import math
 import random
 import socket
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -67,10 +67,17 @@ def hearing(said: bytes, piece: int = 0, *, hangs_up: bool = True) -> Iterator[B
         client.close()
 
 
-def ask(client: BulkClient, commands: list[Command]) -> list[Reply] | None:
+Way = Callable[[BulkClient, list[Command]], list[Reply]]
+
+
+def pipelined(client: BulkClient, commands: list[Command]) -> list[Reply]:
+    return list(client.pipeline(commands, in_flight=100))
+
+
+def ask(client: BulkClient, commands: list[Command], way: Way = pipelined) -> list[Reply] | None:
     """The replies, or None and a closed connection."""
     try:
-        return list(client.pipeline(commands, in_flight=100))
+        return way(client, commands)
     except UnavailableError:
         assert not client.in_step
         assert client.sock is None
@@ -102,13 +109,17 @@ def conversation(values: list[bytes]) -> tuple[list[Command], bytes, list[Reply]
     return commands, said, meant
 
 
-@given(st.lists(st.binary(max_size=LIMIT), max_size=4), st.integers(1, 40))
+@given(
+    st.lists(st.binary(max_size=LIMIT), max_size=4),
+    st.integers(1, 40),
+    st.sampled_from([pipelined, BulkClient.ask]),
+)
 def test_replies_mean_the_same_in_whatever_pieces_they_come(
-    values: list[bytes], piece: int
+    values: list[bytes], piece: int, way: Way
 ) -> None:
     commands, said, meant = conversation(values)
     with hearing(said, piece) as client:
-        assert ask(client, commands) == meant
+        assert ask(client, commands, way) == meant
         assert client.in_step
 
 
