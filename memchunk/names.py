@@ -18,6 +18,8 @@ MAX_NAME_BYTES = 512
 MAX_NAMESPACE_CHARS = 64
 KEYS_REMEMBERED = 1024
 
+_CHUNKS = ":c"
+
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc
 _NO_SEGMENTS = frozenset(("", ".", ".."))
 _NAMESPACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -83,12 +85,12 @@ def manifest_key(namespace: str, name: str) -> str:
 
 def chunk_key(namespace: str, generation: str, index: int) -> str:
     """The key of chunk `index` (from 0) of a generation (32 hex digits)."""
-    return f"{chunk_prefix(namespace)}{{{generation}}}|#|{index}"
+    return f"{namespace}{_CHUNKS}{{{generation}}}|#|{index}"
 
 
 def chunk_prefix(namespace: str) -> str:
     """What the keys of all chunks begin with."""
-    return f"{namespace}:c"
+    return namespace + _CHUNKS
 
 
 def generation_of(key: str) -> tuple[str, int]:

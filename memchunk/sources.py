@@ -138,6 +138,8 @@ def open_source(source: Source, *, buffers: int) -> Memory | Stream:
     Raises `TypeError` for anything else, `OSError` for a path that cannot be read,
     and `TooLargeError` at once where the size is known.
     """
+    if isinstance(source, bytes):  # the most usual, and to find out what else it is not takes long
+        return Memory(memoryview(source))
     if isinstance(source, str | os.PathLike):
         return PathStream(source, buffers)
     if hasattr(source, "read") or hasattr(source, "readinto"):
