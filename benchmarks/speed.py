@@ -153,7 +153,7 @@ def contestants(content: bytes, path: Path, stack: ExitStack) -> Makers:
         import pylibmc
 
         def libmemcached() -> Any:
-            client = pylibmc.Client([ADDRESS])
+            client = pylibmc.Client([ADDRESS], behaviors={"tcp_nodelay": True})
             return client.set, client.get
 
         makers |= peer("pylibmc", content, libmemcached)
