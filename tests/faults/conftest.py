@@ -15,6 +15,14 @@ from tests.http.serving import Server
 LONG = 10  # times as much as in CI
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give what is done so many times over as many times the time, where it sets none itself."""
+    if os.environ.get("MEMCHUNK_TORTURE"):
+        for item in items:
+            if "torture" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.timeout(LONG * 120))
+
+
 @pytest.fixture(scope="session")
 def torture() -> int:
     """How many times as much as in CI there is to be done."""
