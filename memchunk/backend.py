@@ -67,8 +67,6 @@ class Backend:
 
     def are_together(self, key: str, generation: str) -> bool:
         """Whether the chunks of a generation are on the server that holds `key`."""
-        if self._only is not None:
-            return True
         return self.server_of(key) is self.server_of_chunks(generation)
 
     def exchange(self, commands: Sequence[Command]) -> list[Reply]:

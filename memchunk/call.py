@@ -28,7 +28,10 @@ class Telling:
 
 
 class Call(Within):
-    """A call of so many seconds about a file runs, while the block does: see both."""
+    """A call of so many seconds about a file runs, while the block does: see `Within`.
+
+    What it raises is treated as by `Telling`.
+    """
 
     __slots__ = ("_name", "_observer")
 

@@ -41,6 +41,8 @@ class Sha256:
         self._sha256 = hashlib.sha256()
         self._bytes = 0  # given so far
         self._given = self._finished = 0
+        self._todo: SimpleQueue[tuple[Buffer, Then] | None] = SimpleQueue()
+        self._done: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Sha256:
@@ -54,8 +56,6 @@ class Sha256:
     def _start(self) -> None:
         if self._away_from is None:
             self._away_from = _processor()
-        self._todo: SimpleQueue[tuple[Buffer, Then] | None] = SimpleQueue()
-        self._done: SimpleQueue[None] = SimpleQueue()
         thread = threading.Thread(target=self._work, name="memchunk-sha256", daemon=True)
         try:
             thread.start()
@@ -97,8 +97,6 @@ class Sha256:
 
     def is_behind(self, under_way: int) -> bool:
         """Whether `wait` would have to wait."""
-        if self._thread is None:
-            return False
         return self._given - self._finished - self._done.qsize() > under_way
 
     def hexdigest(self) -> str:

@@ -14,14 +14,13 @@ from typing import Any
 from memchunk.checksum import crc32
 
 _DECODER = JSONDecoder()
-_ENCODER = JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-to_json = _ENCODER.encode
+to_json = JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _CHECK_BYTES = len(b',"crc32":"01234567"}')
 
 
 def seal(fields: Mapping[str, Any]) -> bytes:
     """The object as the value of a memcached item. It must have a field."""
-    return sealed(_ENCODER.encode(fields)[:-1])
+    return sealed(to_json(fields)[:-1])
 
 
 def sealed(text: str) -> bytes:

@@ -120,10 +120,8 @@ class PacedSocket(socket.socket):
         self.body_sent += len(data)
 
     def _receive(self, receive: Callable[[int], _Received], flags: int) -> _Received:
-        earned = self._patience + self._received / LEAST_BYTES_PER_SECOND
-        seconds = min(earned - self._waited, self._patience)
-        if seconds <= 0:  # also where something could be received: it comes too late
-            raise _too_slow()
+        # also where something could be received: it may come too late
+        seconds = _seconds_left(self._patience, self._received, self._waited)
         # Only what is spent in here counts: a memcached that dawdles, or a thread that has to
         # wait for its turn, is not the client's fault.
         started = time.monotonic()
@@ -145,11 +143,7 @@ class PacedSocket(socket.socket):
         # What the kernel holds back earns nothing: it makes room for megabytes, at times long
         # after the client has taken its last byte.
         taken = max(self._sent - self._held_back(), 0)
-        earned = SEND_PATIENCE_SECONDS + taken / LEAST_BYTES_PER_SECOND
-        seconds = min(earned - so_far, SEND_PATIENCE_SECONDS)
-        if seconds <= 0:
-            raise _too_slow()
-        return seconds
+        return _seconds_left(SEND_PATIENCE_SECONDS, taken, so_far)
 
     def _wait_to_send(self, data: memoryview, flags: int, seconds: float) -> int:
         with aside():
@@ -176,6 +170,17 @@ class PacedSocket(socket.socket):
         # To the kernel 0 means for ever.
         whole, part = divmod(max(int(seconds * 1_000_000), 1), 1_000_000)
         self.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", whole, part))
+
+
+def _seconds_left(patience: float, moved: int, waited: float) -> float:
+    """How long a client that moved so many bytes in so many seconds may keep us waiting.
+
+    Raises `TimeoutError` where it may not.
+    """
+    seconds = min(patience + moved / LEAST_BYTES_PER_SECOND - waited, patience)
+    if seconds <= 0:
+        raise _too_slow()
+    return seconds
 
 
 def _too_slow() -> TimeoutError:
