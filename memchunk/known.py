@@ -7,6 +7,8 @@ Pure: no clock, no socket.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from memchunk.manifest import Manifest
 
 MAX_KNOWN = 1024  # files
@@ -23,7 +25,7 @@ class KnownFiles:
     """The small files that were lately read or stored. Shared between threads."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[bytes, Manifest]] = {}
+        self._known: OrderedDict[str, tuple[bytes, Manifest]] = OrderedDict()
 
     def recall(self, name: str) -> Manifest | None:
         """The manifest that a file had when it was last seen, or None."""
@@ -36,10 +38,10 @@ class KnownFiles:
         return None if known is None or known[0] != record else known[1]
 
     def remember(self, record: bytes, manifest: Manifest) -> None:
-        """Keep in mind what a record says."""
-        if len(self._known) >= MAX_KNOWN:
-            self._known.clear()
+        """Keep in mind what a record says, and for that no longer what was longest in mind."""
         self._known[manifest.name] = record, manifest
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
 
     def forget(self, name: str) -> None:
         """Know nothing of a file any more."""

@@ -207,13 +207,20 @@ def test_a_chunk_elsewhere_is_not_asked_for_before_the_manifest(
         assert reader.get(after) == b"new"
 
 
-def test_only_so_many_files_are_known() -> None:
+def test_only_the_last_so_many_files_are_known() -> None:
     known = KnownFiles()
     names = [f"f{number}" for number in range(3 * MAX_KNOWN)]
     for name in names:
         known.remember(b"", manifest_of(name))
-        assert known.recall(name) is not None
-    assert 0 < sum(known.recall(name) is not None for name in names) <= MAX_KNOWN
+    assert [name for name in names if known.recall(name) is not None] == names[-MAX_KNOWN:]
+
+
+def test_a_file_that_is_known_again_takes_the_place_of_no_other() -> None:
+    known = KnownFiles()
+    names = [f"f{number}" for number in range(MAX_KNOWN)]
+    for name in [*names, *names]:
+        known.remember(b"", manifest_of(name))
+    assert all(known.recall(name) is not None for name in names)
 
 
 def manifest_of(name: str) -> Manifest:
