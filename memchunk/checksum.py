@@ -1,7 +1,7 @@
 """The crc32 of bytes, by the quickest code that is installed.
 
 zlib's takes half as long as sha256 on processors that have instructions for the latter;
-isal's (`pip install 'memchunk[fast]'`) gives the same numbers in a quarter of that or less.
+isal's (the extra `fast`) gives the same numbers in a quarter of that or less.
 """
 
 from __future__ import annotations

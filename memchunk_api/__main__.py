@@ -12,7 +12,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("memchunk"):
             raise
-        sys.exit(f"memchunk: there is no {error.name} here: pip install 'memchunk[http]'")
+        sys.exit(
+            f"memchunk: there is no {error.name} here; install memchunk with its extra 'http', "
+            "in its checkout by: pip install '.[http]'"
+        )
     command(prog_name="memchunk")
 
 

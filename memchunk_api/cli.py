@@ -22,7 +22,7 @@ Exit status:
   2  wrong usage, or no such name     9  larger than 50 MiB
   3  no such file                    10  changed meanwhile, or incomplete
   4  is there already                11  the server refuses, or is no memchunk
-  5  evicted: store it again        130  interrupted
+  5  evicted: store it again        130  interrupted; 143 by SIGTERM
   6  corrupt: store it again        141  nobody read the output to its end
 
 MEMCHUNK_URL says where the server is, MEMCHUNK_TOKEN holds its token.
@@ -142,12 +142,19 @@ def completion(shell: str) -> None:
 def serve(**flags: str | None) -> None:
     """Serve files over HTTP, from a memcached of yours or a private one.
 
-    The environment may also set MEMCHUNK_NAMESPACE, MEMCHUNK_LAYOUT (steady, or compact for
-    files of one size), MEMCHUNK_DEFAULT_TTL (seconds), MEMCHUNK_TOKEN,
-    MEMCHUNK_BUFFER_MEMORY (MiB per worker), MEMCHUNK_WORKERS, MEMCHUNK_THREADS,
-    MEMCHUNK_BODY_TIMEOUT (seconds), MEMCHUNK_GRACE (seconds that requests under way get to
-    end once the server is told to stop) and MEMCHUNK_ACCESS_LOG (on, or off for only what
-    failed).
+    The environment may also set these:
+
+    \b
+      MEMCHUNK_TOKEN          the secret that requests must bring  [everyone is let in]
+      MEMCHUNK_DEFAULT_TTL    seconds that files live by default   [for ever]
+      MEMCHUNK_NAMESPACE      what memcached's keys begin with     [mc1]
+      MEMCHUNK_LAYOUT         steady, or compact for files of one size  [steady]
+      MEMCHUNK_WORKERS        processes                            [as many as cores, 4 at most]
+      MEMCHUNK_THREADS        small requests that each works on    [2]
+      MEMCHUNK_BUFFER_MEMORY  MiB of file data in each             [256]
+      MEMCHUNK_BODY_TIMEOUT   seconds that a silent body has       [30]
+      MEMCHUNK_GRACE          seconds that requests have to end    [8]
+      MEMCHUNK_ACCESS_LOG     on, or off for only what failed      [on]
     """
     from memchunk_api import server
     from memchunk_api.settings import Settings, SettingsError

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from memchunk import connect
+from memchunk_api.settings import MIB, Settings
 from tests.http.conftest import NAMESPACE
 from tests.http.serving import Server, request
 from tests.items import Items
@@ -69,6 +73,18 @@ def test_help_names_every_variable() -> None:
     for flag in "HOST", "PORT", "IMAGE_PORT", "SERVERS", "MEMORY":
         assert f"--{flag.lower().replace('_', '-')}" in said.stdout
         assert f"MEMCHUNK_{flag}" in said.stdout
+    for variable in "TOKEN", "DEFAULT_TTL", "WORKERS", "ACCESS_LOG":
+        assert f" MEMCHUNK_{variable} " in said.stdout
+    default = Settings()
+    for variable, value in {
+        "NAMESPACE": inspect.signature(connect).parameters["namespace"].default,
+        "LAYOUT": default.layout,
+        "THREADS": default.threads,
+        "BUFFER_MEMORY": default.buffer_bytes // MIB,
+        "BODY_TIMEOUT": default.body_timeout,
+        "GRACE": default.grace,
+    }.items():
+        assert re.search(rf" MEMCHUNK_{variable} .*\[{value}\]\n", said.stdout)
     assert memchunk("--version").stdout.startswith("memchunk")
 
 

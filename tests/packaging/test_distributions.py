@@ -131,7 +131,7 @@ def test_the_command_line_alone_says_what_to_install(wheel: Path, environment: E
     program = environment.programs / "memchunk"
     done = subprocess.run(program, env=ENVIRON, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "pip install 'memchunk[http]'" in done.stderr
+    assert "pip install '.[http]'" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
