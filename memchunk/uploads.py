@@ -66,7 +66,7 @@ class Uploads:
         self,
         name: str,
         size: int,
-        part_size: int,
+        part_size: int | None = None,
         sha256: str | None = None,
         *,
         content_type: str | None = None,
@@ -78,10 +78,13 @@ class Uploads:
     ) -> Upload:
         """Announce a file of `size` bytes that will come in parts of `part_size` bytes.
 
+        By default each part fills a slot of memcached, as the chunks of files do: a full
+        memcached has room for little else.
+
         Args:
             name: what to call the file.
             size: 0 to 52,428,800 bytes (50 MiB), in at most 262,144 parts.
-            part_size: 1 to 1,047,552 bytes; the last part is what is left.
+            part_size: 1 to 1,047,552 bytes, or None; the last part is what is left.
             sha256: the digest (hex) that the bytes must have.
             content_type: the media type; by default what the name's ending stands for.
             ttl: the lifetime of the file in seconds, from when it is finished, or None.
@@ -101,22 +104,25 @@ class Uploads:
         check_name(name)
         now = time.time()
         expiry(ttl, now)
-        upload = Upload(
-            id=secrets.token_urlsafe(24) if upload_id is None else upload_id,
-            name=name,
-            size=size,
-            part_size=part_size,
-            sha256=sha256,
-            content_type=guess_content_type(name) if content_type is None else content_type,
-            ttl=ttl,
-            replace=replace,
-            lifetime=lifetime,
-            generation=self._backend.new_generation(name),
-            created=int(now),
-            note=note,
-        )
-        check(upload)
+        generation = self._backend.new_generation(name)
         with Call(self._backend.observer, name, self._backend.deadline):
+            if part_size is None:
+                part_size = self._backend.server_of_chunks(generation).chunk_bytes
+            upload = Upload(
+                id=secrets.token_urlsafe(24) if upload_id is None else upload_id,
+                name=name,
+                size=size,
+                part_size=part_size,
+                sha256=sha256,
+                content_type=guess_content_type(name) if content_type is None else content_type,
+                ttl=ttl,
+                replace=replace,
+                lifetime=lifetime,
+                generation=generation,
+                created=int(now),
+                note=note,
+            )
+            check(upload)
             self._register(upload)
         return upload
 

@@ -13,7 +13,15 @@ from datetime import UTC, datetime, timedelta
 
 import falcon
 
-from memchunk import MAX_FILE_BYTES, WRITE_BUFFER_BYTES, Store, TooLargeError, Upload
+from memchunk import (
+    MAX_FILE_BYTES,
+    WRITE_BUFFER_BYTES,
+    StorageFullError,
+    Store,
+    TooLargeError,
+    Upload,
+    UploadIncompleteError,
+)
 from memchunk.plan import LIFETIME_SECONDS
 from memchunk_api import description, parameters, tusheaders
 from memchunk_api.access import facts_of
@@ -24,7 +32,6 @@ from memchunk_api.tusheaders import Checked, Metadata
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
-PART_BYTES = 64 * 1024  # what a PATCH holds; of a slow one, what is written again each time
 MEDIA_TYPE = "application/offset+octet-stream"
 
 
@@ -103,12 +110,23 @@ class Tus:
         """Store the body, from `offset` on; how many bytes are there then."""
         _tell_expiry(upload, resp)  # which is as late where this fails
         whole = isinstance(body, Checked)
-        return self._store.uploads.append(upload.id, offset, body, whole=whole)
+        # the part that is being filled, and the one that is held back until all is right
+        needed = min(upload.part_size * (2 if whole else 1), upload.size)
+        with self._budget.reserve(needed):
+            return self._store.uploads.append(upload.id, offset, body, whole=whole)
 
     def _finish(self, upload: Upload, resp: falcon.Response) -> None:
         """Make the file, all of whose bytes are there, and tell where it is."""
-        with self._budget.reserve(min(WRITE_BUFFER_BYTES, upload.size)):
-            info = self._store.uploads.finish(upload.id)
+        try:
+            with self._budget.reserve(min(WRITE_BUFFER_BYTES, upload.size)):
+                info = self._store.uploads.finish(upload.id)
+        except UploadIncompleteError as error:
+            resp.delete_header("Upload-Offset")  # not any more
+            raise StorageFullError(
+                f"memcached evicted parts of {upload.name!r} before it was a file; "
+                "give it more memory (-m)",
+                name=upload.name,
+            ) from error
         resp.set_header("Content-Location", description.location(info.name))
         resp.set_header("ETag", description.entity_tag(info))
         resp.delete_header("Upload-Expires")
@@ -138,8 +156,7 @@ class Uploads(Tus):
         upload = self._store.uploads.create(
             name,
             size,
-            PART_BYTES,
-            metadata.sha256,
+            sha256=metadata.sha256,
             content_type=metadata.content_type,
             ttl=parameters.lifetime(metadata.ttl, self._settings.default_ttl),
             replace=metadata.replace,

@@ -116,6 +116,16 @@ def test_an_empty_file_has_no_parts(store: Store) -> None:
     assert store.get("a") == b""
 
 
+def test_by_default_a_part_fills_a_slot(start_memcached: Callable[..., LocalMemcached]) -> None:
+    server = start_memcached("-o", "slab_chunk_max=131072")
+    with memchunk.connect(server.address) as store:
+        upload = store.uploads.create("f", 300_000)
+        assert upload.part_size == store.put("g", bytes(300_000)).chunk_size == 131072 - 1024
+        for index in range(upload.part_count):
+            store.uploads.put_part(upload.id, index, bytes(upload.length(index)))
+        assert store.uploads.finish(upload.id).size == 300_000
+
+
 def test_the_type_is_guessed_from_the_name(store: Store) -> None:
     assert store.uploads.create("a.txt", 1, 1).content_type == "text/plain"
 

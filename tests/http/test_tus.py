@@ -20,14 +20,16 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 
-from memchunk import names
+from memchunk import Store, connect, names
+from memchunk.layout import CHUNK_BYTES
 from memchunk_api import tusheaders
-from memchunk_api.tus import PART_BYTES
 from tests.http.conftest import NAMESPACE
 from tests.http.serving import Server
+from tests.http.test_metrics import Scrape
 from tests.items import Items
+from tests.servers import LocalMemcached
 
-CONTENT = os.urandom(200_000)
+CONTENT = os.urandom(CHUNK_BYTES + 200_000)  # two parts
 TUS = {"Tus-Resumable": "1.0.0"}
 BYTES = TUS | {"Content-Type": "application/offset+octet-stream"}
 
@@ -523,7 +525,7 @@ def begin_patch(
     return connection
 
 
-@pytest.mark.parametrize("came", [1, 65_536, 150_000])
+@pytest.mark.parametrize("came", [1, CHUNK_BYTES, CHUNK_BYTES + 150_000])
 def test_what_came_before_the_connection_broke_is_kept(
     server: Server, http: httpx.Client, came: int
 ) -> None:
@@ -567,13 +569,15 @@ def test_of_two_at_once_one_is_told_to_wait(
     server = serve(SERVERS=memcached_address, NAMESPACE="tus" + secrets.token_hex(6))
     with server.client() as http:
         url = create(http)
-        with begin_patch(server, url, len(CONTENT), CONTENT[:70_000]) as first:
+        came = CHUNK_BYTES + 1000
+        with begin_patch(server, url, len(CONTENT), CONTENT[:came]) as first:
             while offset(http, url) == 0:
                 time.sleep(0.05)
-            answer = patch(http, url, PART_BYTES, b"")
+            assert Scrape(http).total("memchunk_buffer_used_bytes") == CHUNK_BYTES
+            answer = patch(http, url, CHUNK_BYTES, b"")
             assert (answer.status_code, answer.json()["code"]) == (423, "locked")
             assert "Retry-After" in answer.headers
-            first.sendall(CONTENT[70_000:])
+            first.sendall(CONTENT[came:])
             assert first.recv(1000).startswith(b"HTTP/1.1 204")
         assert offset(http, url) == len(CONTENT)
 
@@ -614,3 +618,40 @@ def test_many_uploads_at_once(server: Server) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+# A full memcached
+
+
+def fill(store: Store) -> None:
+    """Give all of 64 MiB to the slab class of large files' chunks."""
+    for number in range(30):
+        store.put(f"old/{number}", bytes(5 * 1024 * 1024))
+
+
+def test_a_large_upload_finds_room_among_large_files(
+    serve: Callable[..., Server], start_memcached: Callable[..., LocalMemcached]
+) -> None:
+    memcached = start_memcached("-m", "64")
+    with connect(memcached.address) as store:
+        fill(store)
+    content = os.urandom(20_000_000)
+    with serve(SERVERS=memcached.address).client() as http:
+        url = create(http, len(content))
+        for start in range(0, len(content), 7_000_000):
+            answer = patch(http, url, start, content[start : start + 7_000_000])
+            assert answer.status_code == 204, answer.text
+        (file,) = http.get("/files", params={"prefix": "tus/"}).json()["files"]
+        assert http.get(f"/files/{file['name']}").content == content
+
+
+def test_an_upload_that_does_not_fit_beside_its_parts_has_no_room(
+    serve: Callable[..., Server], start_memcached: Callable[..., LocalMemcached]
+) -> None:
+    content = os.urandom(45_000_000)
+    with serve(SERVERS=start_memcached("-m", "64").address).client() as http:
+        url = create(http, len(content))
+        answer = patch(http, url, 0, content)
+        assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+        assert "Upload-Offset" not in answer.headers
+        assert offset(http, url) < len(content)
