@@ -68,6 +68,17 @@ def judge(store: Store, name: str, conditions: Preconditions) -> FileInfo | None
     return current
 
 
+def only_tags(conditions: Preconditions) -> Collection[str] | None:
+    """What the sha256 of a file must be one of, where nothing else is asked; else None.
+
+    The store compares it also for a file that lost chunks, which `stat` would not describe.
+    """
+    tags = conditions.if_match
+    if tags is None or tags.any or conditions != Preconditions(if_match=tags):
+        return None
+    return tags.strong_values()
+
+
 def expectation(store: Store, name: str, conditions: Preconditions) -> Collection[str] | None:
     """What the sha256 of a file must be one of for preconditions to hold; None for any.
 
@@ -75,10 +86,9 @@ def expectation(store: Store, name: str, conditions: Preconditions) -> Collectio
         ChangedError: they do not hold.
         MemchunkError: see `Store.stat`, which is asked where they are more than If-Match.
     """
-    tags = conditions.if_match
-    if tags is not None and not tags.any and conditions == Preconditions(if_match=tags):
-        # Also for a file that lost chunks, which `stat` would not describe.
-        return tags.strong_values()
+    tags = only_tags(conditions)
+    if tags is not None:
+        return tags
     if not conditions:
         return None
     info = store.stat(name)

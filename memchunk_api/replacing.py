@@ -14,7 +14,7 @@ class Replacement:
     """A file that is to stand under a name, whatever stands there, if preconditions hold."""
 
     def __init__(self, store: Store, writer: Writer, name: str, conditions: Preconditions) -> None:
-        """Look whether they do, before anything is received.
+        """Look whether they do, before anything is received; tags alone the store looks at.
 
         Raises:
             ChangedError: they do not.
@@ -23,8 +23,11 @@ class Replacement:
         self._writer = writer
         self._name = name
         self._is_conditional = bool(conditions)
-        # The verdict is on this one: it has to be what is replaced, or nothing is.
-        self._current = preconditions.judge(store, name, conditions)
+        self._expected = preconditions.only_tags(conditions)
+        if self._expected is None:
+            current = preconditions.judge(store, name, conditions)
+            # The verdict is on this one: it has to be what is replaced, or nothing is.
+            self._expected = {current.sha256} if current is not None else None
 
     def put(self, upload: Upload, *, ttl: str | None) -> FileInfo:
         """Store the file under its name; where a form has another for it, see `rename`.
@@ -38,9 +41,8 @@ class Replacement:
             upload.form.at_end = lambda: self._check(self._new_name(upload))
         if not self._is_conditional:
             return self._writer.put(self._name, upload, ttl=ttl, replace=True)
-        expected = {self._current.sha256} if self._current is not None else None
         try:
-            return self._writer.put(self._name, upload, ttl=ttl, if_match=expected)
+            return self._writer.put(self._name, upload, ttl=ttl, if_match=self._expected)
         except (AlreadyExistsError, NotFoundError) as error:
             if error.name != self._name:
                 raise  # about the name that it shall have

@@ -195,6 +195,7 @@ def test_too_large_is_said_before_the_body(server: Server, name: str) -> None:
         ("/files/a//b", 10, [], 400),
         ("/files/a?ttl=never", 10, [], 400),
         ("/files/a", 10, ["If-Match: *"], 412),
+        ("/files/a", MAX_FILE_BYTES, ['If-Match: "x"'], 412),
         ("/files/a", 10, ["Sec-Fetch-Site: cross-site"], 403),
     ],
 )

@@ -334,7 +334,13 @@ def test_a_damaged_file_is_stored_again(
     http: httpx.Client, name: str, memcached_address: str
 ) -> None:
     items = Items(memcached_address, NAMESPACE)
-    for method, headers in ("POST", {}), ("PUT", {"If-None-Match": "*"}), ("PUT", {}):
+    for method, headers in (
+        ("POST", {}),
+        ("PUT", {"If-None-Match": "*"}),
+        ("PUT", {}),
+        ("PUT", {"If-Match": etag(b"first")}),
+        ("PUT", {"If-Match": '"other", ' + etag(b"first")}),
+    ):
         http.put(f"/files/{name}", content=b"first")
         items.lose(name, 0)
         assert http.get(f"/files/{name}").status_code == 410
@@ -342,6 +348,8 @@ def test_a_damaged_file_is_stored_again(
         assert stored.is_success, stored.text
         assert http.get(f"/files/{name}").content == b"second"
     items.lose(name, 0)
+    for wrong in {"If-Match": etag(b"first")}, {"If-Match": "W/" + etag(b"second")}:
+        assert http.put(f"/files/{name}", content=b"x", headers=wrong).status_code == 412
     assert http.delete(f"/files/{name}", headers={"If-Match": etag(b"second")}).status_code == 204
     items.close()
 
