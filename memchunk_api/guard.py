@@ -44,7 +44,7 @@ class Guard:
         # Browsers attach what they know of a site to requests that another site's
         # page makes to it, and tell so (Fetch Metadata, section 2.3).
         cross_site = req.env.get("HTTP_SEC_FETCH_SITE") == "cross-site"
-        if cross_site and req.method not in SAFE_METHODS:
+        if cross_site and not _methods(req) <= SAFE_METHODS:
             raise falcon.HTTPForbidden(description="another site's page may not change files here")
         try:
             # WSGI carries the path's bytes as latin-1; falcon would put U+FFFD for bad ones.
@@ -63,3 +63,9 @@ class Guard:
         elif scheme.lower() != "bearer":
             return False
         return self._token is not None and hmac.compare_digest(given, self._token)
+
+
+def _methods(req: falcon.Request) -> set[str]:
+    """The method of a request, and the one that takes its place under /uploads if it has one."""
+    override = req.env.get("HTTP_X_HTTP_METHOD_OVERRIDE")
+    return {req.method, override.upper()} if override else {req.method}

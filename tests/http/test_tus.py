@@ -224,6 +224,26 @@ def test_the_method_that_overrides_is_the_one_that_counts(
     assert http.get(f"/files/{name}").content == b"abc"
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "HEAD", "POST"])
+def test_another_site_changes_nothing_by_an_override(http: httpx.Client, method: str) -> None:
+    url = create(http)
+    headers = BYTES | {"Upload-Length": "1", "Upload-Offset": "0", "Sec-Fetch-Site": "cross-site"}
+    for override in "DELETE", "delete", "PATCH":
+        meant = headers | {"X-HTTP-Method-Override": override}
+        assert http.request(method, url, headers=meant).status_code == 403
+    created = http.options("/uploads", headers=headers | {"X-HTTP-Method-Override": "POST"})
+    assert (created.status_code, created.headers.get("Location")) == (403, None)
+    assert offset(http, url) == 0
+
+
+def test_another_site_may_ask_what_is_supported(http: httpx.Client) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    for meant in {}, {"X-HTTP-Method-Override": "OPTIONS"}, {"X-HTTP-Method-Override": ""}:
+        assert http.options("/uploads", headers=headers | meant).status_code == 204
+    covered = headers | {"X-HTTP-Method-Override": "OPTIONS"}
+    assert http.post("/uploads", headers=covered).status_code == 403
+
+
 @pytest.mark.parametrize("method", ["GET", "PATCH", "", "X" * 50])
 def test_a_method_that_means_nothing_to_create_with(http: httpx.Client, method: str) -> None:
     headers = TUS | {"Upload-Length": "1", "X-HTTP-Method-Override": method}
