@@ -141,10 +141,15 @@ class Uploads(Tus):
     def _post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Create an upload; with a body, its first bytes are stored at once."""
         self._greet(req, resp)
+        query = parameters.read(req, known={"ttl"})
         tusheaders.refuse_extensions(req.headers)
         size = tusheaders.length(req.get_header("Upload-Length"))
         raw = req.get_header("Upload-Metadata") or ""
         metadata = Metadata.read(raw)
+        if "ttl" in query and metadata.ttl is not None:
+            raise falcon.HTTPBadRequest(
+                description="ttl is given twice, in the query and in Upload-Metadata"
+            )
         name = metadata.name or description.invented_name(
             secrets.token_hex(16), metadata.content_type
         )
@@ -158,7 +163,7 @@ class Uploads(Tus):
             size,
             sha256=metadata.sha256,
             content_type=metadata.content_type,
-            ttl=parameters.lifetime(metadata.ttl, self._settings.default_ttl),
+            ttl=parameters.lifetime(query.get("ttl", metadata.ttl), self._settings.default_ttl),
             replace=metadata.replace,
             lifetime=LIFETIME_SECONDS,
             note=raw,
@@ -198,6 +203,7 @@ class OneUpload(Tus):
     def _patch(self, req: falcon.Request, resp: falcon.Response, upload_id: str) -> None:
         """Store the bytes of the body from `Upload-Offset` on."""
         self._greet(req, resp)
+        parameters.read(req, known=())
         _check_media_type(req)
         offset = tusheaders.offset(req.get_header("Upload-Offset"))
         upload = self._find(req, upload_id)

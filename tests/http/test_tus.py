@@ -342,6 +342,30 @@ def test_metadata_that_cannot_be(http: httpx.Client, raw: str) -> None:
     assert answer.status_code == (201 if raw == "filename" else 400)
 
 
+def test_a_lifetime_in_the_query(http: httpx.Client, name: str) -> None:
+    headers = BYTES | {"Upload-Length": "1", "Upload-Metadata": f"name {b64(name)}"}
+    made = http.post("/uploads?ttl=500", content=b"x", headers=headers)
+    assert made.status_code == 201
+    file = http.get(f"/files/{name}")
+    assert 490 < int(file.headers["Cache-Control"].removeprefix("max-age=")) <= 500
+
+
+@pytest.mark.parametrize("query", ["ttl=x", "ttl=0", "ttl=5&ttl=5", "ttl=", "tll=5"])
+def test_a_query_that_cannot_be(http: httpx.Client, query: str) -> None:
+    answer = http.post(f"/uploads?{query}", headers=TUS | {"Upload-Length": "1"})
+    assert (answer.status_code, "Location" in answer.headers) == (400, False)
+
+
+def test_a_lifetime_is_said_once_and_to_begin_with(http: httpx.Client) -> None:
+    headers = TUS | {"Upload-Length": "1", "Upload-Metadata": f"ttl {b64('5')}"}
+    answer = http.post("/uploads?ttl=5", headers=headers)
+    assert answer.status_code == 400
+    assert "twice" in answer.json()["message"]
+    url = create(http)
+    assert patch(http, f"{url}?ttl=5", 0, b"x").status_code == 400
+    assert offset(http, url) == 0
+
+
 def test_only_the_last_segment_of_a_filename_counts(http: httpx.Client) -> None:
     own = secrets.token_hex(8)
     for filename in (f"../../{own}", f"C:\\x\\{own}"):
