@@ -21,6 +21,7 @@ from memchunk import (
     TooLargeError,
     Upload,
     UploadIncompleteError,
+    WrongOffsetError,
 )
 from memchunk.plan import LIFETIME_SECONDS
 from memchunk_api import description, parameters, tusheaders
@@ -207,6 +208,8 @@ class OneUpload(Tus):
         _check_media_type(req)
         offset = tusheaders.offset(req.get_header("Upload-Offset"))
         upload = self._find(req, upload_id)
+        if (announced_length(req) or 0) > upload.size - offset:
+            self._check_offset(upload, offset, resp)
         body = self._body(req, upload.name, upload.size, offset)
         if not upload.finished or offset != upload.size or announced_length(req) != 0:
             offset = self._append(upload, offset, body, resp)
@@ -222,6 +225,18 @@ class OneUpload(Tus):
         self._find(req, upload_id)
         self._store.uploads.abort(upload_id)
         resp.status = falcon.HTTP_204
+
+    def _check_offset(self, upload: Upload, offset: int, resp: falcon.Response) -> None:
+        """Raise a 409 for bytes that would go elsewhere: it comes before one for their number."""
+        here = self._store.uploads.offset(upload.id)
+        if offset != here:
+            if not upload.finished:
+                _tell_expiry(upload, resp)
+            raise WrongOffsetError(
+                f"the upload has {here} bytes; go on from there, not from {offset}",
+                name=upload.name,
+                offset=here,
+            )
 
     def _find(self, req: falcon.Request, upload_id: str) -> Upload:
         upload = self._store.uploads.get(upload_id)

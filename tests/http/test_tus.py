@@ -140,15 +140,26 @@ def test_an_upload_that_memcached_forgot_is_told_as_one_that_expired(
     assert (head.status_code, "Upload-Offset" in head.headers) == (404, False)
 
 
-@pytest.mark.parametrize("wrong", [0, 4, 6, 10**18])
-def test_another_offset_is_a_conflict_and_changes_nothing(http: httpx.Client, wrong: int) -> None:
+@pytest.mark.parametrize("wrong", [0, 4, 6, len(CONTENT), 10**18])
+@pytest.mark.parametrize("data", [b"", b"xy"])
+def test_another_offset_is_a_conflict_and_changes_nothing(
+    http: httpx.Client, wrong: int, data: bytes
+) -> None:
     url = create(http)
     patch(http, url, 0, CONTENT[:5])
-    answer = patch(http, url, wrong, b"x")
-    assert answer.status_code == (409 if wrong <= len(CONTENT) else 413)
-    if answer.status_code == 409:
-        assert answer.json()["offset"] == 5
+    answer = patch(http, url, wrong, data)
+    assert (answer.status_code, answer.json()["code"]) == (409, "wrong_offset")
+    assert answer.json()["offset"] == 5
+    assert "Upload-Expires" in answer.headers
     assert offset(http, url) == 5
+
+
+def test_another_offset_of_what_is_finished(http: httpx.Client) -> None:
+    url = create(http, 10)
+    patch(http, url, 0, b"0123456789")
+    answer = patch(http, url, 8, b"89x")
+    assert (answer.status_code, answer.json()["offset"]) == (409, 10)
+    assert patch(http, url, 10, b"x").status_code == 413
 
 
 def test_another_content_type(http: httpx.Client) -> None:
@@ -167,6 +178,7 @@ def test_an_offset_that_is_no_number(http: httpx.Client, value: str | None) -> N
 def test_more_than_was_announced(http: httpx.Client) -> None:
     url = create(http, 5)
     assert patch(http, url, 0, b"123456").status_code == 413
+    assert patch(http, url, 1, b"23456").status_code == 409
     chunked = http.patch(
         url, content=iter([b"123", b"456"]), headers=BYTES | {"Upload-Offset": "0"}
     )
