@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,11 @@ _MESSAGES = {
 }
 
 
+# How to insist where a name is taken: as the library says it, and as a problem does.
+_INSISTING = "replace it (replace=True)"
+_INSISTING_OVER_HTTP = re.compile(r"replace it \([^()]*\)\Z")
+
+
 def phrase(status: int) -> str:
     """What stands beside a status."""
     return "Checksum Mismatch" if status == 460 else HTTPStatus(status).phrase
@@ -105,6 +111,8 @@ def exception(problem: Mapping[str, object]) -> errors.MemchunkError | None:
     if cls is None:
         return None
     message = str(problem.get("message") or cls.code)
+    if issubclass(cls, errors.AlreadyExistsError):
+        message = _INSISTING_OVER_HTTP.sub(_INSISTING, message)
     if issubclass(cls, errors.EvictedError | errors.UploadIncompleteError):
         missing = problem.get("missing")
         indices = missing if isinstance(missing, list) else []
@@ -178,10 +186,22 @@ def answer(
     for cls, seconds in RETRY_AFTER_SECONDS.items():
         if isinstance(error, cls):
             resp.set_header("Retry-After", str(seconds))
+    message = str(error)
+    if isinstance(error, errors.AlreadyExistsError) and message.endswith(_INSISTING):
+        message = message.removesuffix(_INSISTING) + f"replace it ({_way_to_replace(req)})"
     code = error.code if isinstance(error, memchunk.MemchunkError | BusyError) else ""
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         facts_of(req.env).cause = str(error)
-    _write(req, resp, document(status, code=code, message=str(error), instance=req.path, **more))
+    _write(req, resp, document(status, code=code, message=message, instance=req.path, **more))
+
+
+def _way_to_replace(req: falcon.Request) -> str:
+    """What a client that got an `AlreadyExistsError` would have to send."""
+    if req.path.startswith("/uploads"):
+        return "replace in Upload-Metadata"
+    if req.method == "POST":
+        return "PUT"
+    return 'PATCH /metadata with "replace": true'
 
 
 def _handle_unknown(

@@ -218,6 +218,7 @@ def test_an_intact_file_stays_unless_it_is_to_be_replaced(files: Store | Client,
     with pytest.raises(AlreadyExistsError) as raised:
         files.put(name, b"new")
     assert raised.value.name == name
+    assert str(raised.value).endswith("or replace it (replace=True)")
     assert files.get(name) == b"old"
     assert files.put(name, b"new", replace=True).replaced is True
     assert files.get(name) == b"new"
@@ -455,8 +456,9 @@ def test_renaming(files: Store | Client, folder: str) -> None:
 def test_renaming_onto_another_file(files: Store | Client, folder: str) -> None:
     files.put(f"{folder}a", b"a")
     files.put(f"{folder}b", b"b")
-    with pytest.raises(AlreadyExistsError):
+    with pytest.raises(AlreadyExistsError) as raised:
         files.rename(f"{folder}a", f"{folder}b")
+    assert str(raised.value).endswith("or replace it (replace=True)")
     assert files.get(f"{folder}a") == b"a"
     assert files.get(f"{folder}b") == b"b"
     files.rename(f"{folder}a", f"{folder}b", replace=True)

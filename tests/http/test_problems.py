@@ -70,6 +70,19 @@ def test_what_an_exception_holds_comes_back() -> None:
     assert away.server == "10.0.0.1:11211"
 
 
+@pytest.mark.parametrize("way", ["PUT", 'PATCH /metadata with "replace": true', "replace=True"])
+def test_how_to_insist_is_said_in_the_words_of_the_library(way: str) -> None:
+    message = f"there is a file 'a' already; choose another name, or replace it ({way})"
+    error = problems.exception({"code": "already_exists", "message": message})
+    assert str(error).endswith("; choose another name, or replace it (replace=True)")
+
+
+@pytest.mark.parametrize("message", ["'replace it (a)' is there already", "replace it (PUT)\n"])
+def test_what_only_looks_like_it_is_left_alone(message: str) -> None:
+    error = problems.exception({"code": "already_exists", "message": message})
+    assert str(error) == message
+
+
 def test_documents_of_no_exception() -> None:
     for code in [*problems.HTTP_CODES.values(), "of another kind", None, 7, ["evicted"]]:
         assert problems.exception({"code": code}) is None

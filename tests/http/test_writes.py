@@ -52,6 +52,26 @@ def test_post_creates_only(http: httpx.Client, name: str) -> None:
     assert http.get(f"/files/{name}").content == b"first"
 
 
+def test_a_taken_name_is_told_with_what_would_replace_it(http: httpx.Client, name: str) -> None:
+    for each in name, name + "2":
+        http.put(f"/files/{each}", content=b"x")
+    named = base64.b64encode(name.encode()).decode()
+    tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "1", "Upload-Metadata": f"name {named}"}
+    rename = {"file_name": name + "2"}
+    for answer, way in (
+        (http.post(f"/files/{name}", content=b"y"), "(PUT)"),
+        (http.post(f"/files?name={quote(name)}", content=b"y"), "(PUT)"),
+        (http.post("/uploads", headers=tus), "(replace in Upload-Metadata)"),
+        (http.put(f"/files/{name}", data=rename), '(PATCH /metadata with "replace": true)'),
+        (
+            http.patch(f"/metadata/{name}", json={"name": name + "2"}),
+            '(PATCH /metadata with "replace": true)',
+        ),
+    ):
+        assert answer.status_code == 409
+        assert answer.json()["message"].endswith(f"choose another name, or replace it {way}")
+
+
 def test_put_creates_then_replaces(http: httpx.Client, name: str) -> None:
     created = http.put(f"/files/{name}", content=b"first")
     assert (created.status_code, created.headers["Location"]) == (201, f"/files/{name}")
