@@ -141,6 +141,9 @@ class _Reader:
         # client can send; better said now than found out by a 401.
         if any(character < " " or character == "\x7f" for character in value):
             raise SettingsError(f"{variable} must not contain control characters")
+        # Bytes of the environment that are not UTF-8 come as halves of surrogate pairs.
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise SettingsError(f"{variable} must be UTF-8")
         return value.strip() or None
 
     def integer(self, variable: str, default: int, *, least: int, most: int) -> int:

@@ -72,6 +72,8 @@ def test_the_image_port_can_be_turned_off(value: str) -> None:
         ("BODY_TIMEOUT", "0"),
         ("GRACE", "0"),
         ("TOKEN", "a\nb"),
+        ("TOKEN", "\udcff\udcfe"),
+        ("NAMESPACE", "a\udcff"),
         ("LAYOUT", "tight"),
     ],
 )
