@@ -84,6 +84,7 @@ class Images:
                 upload_id=sha256,
             )
         except AlreadyExistsError:
+            _check_room(self._store, sha256)
             raise AlreadyExistsError(
                 f"image {sha256} is registered already; send its chunks, or get it"
             ) from None
@@ -161,7 +162,12 @@ class Chunks:
             raise falcon.HTTPBadRequest(description=str(error)) from None
 
     def _over(self, sha256: str) -> AlreadyExistsError | NotFoundError:
-        """The error for a chunk of an image that takes none: it is there, or is not known."""
+        """The error for a chunk of an image that takes none: it is there, or is not known.
+
+        Raises:
+            AlreadyExistsError: another file stands in its place.
+        """
+        _check_room(self._store, sha256)
         if _name(sha256) in self._store:
             return AlreadyExistsError(f"image {sha256} is complete; get it")
         return NotFoundError(f"image {sha256} is not registered; register it (POST /image)")
@@ -266,9 +272,26 @@ def _finish(store: Store, budget: Budget, upload: Upload) -> None:
 
     A wrong sha256 is for the one who asks for the image to hear; and where memcached lost
     a chunk in the last moment, it can be sent again.
+
+    Raises:
+        AlreadyExistsError: another file stands in its place.
     """
-    with (
-        suppress(DigestMismatchError, UploadIncompleteError, NotFoundError),
-        budget.reserve(min(upload.size, WRITE_BUFFER_BYTES)),
-    ):
-        store.uploads.finish(upload.id)
+    try:
+        with budget.reserve(min(upload.size, WRITE_BUFFER_BYTES)):
+            store.uploads.finish(upload.id)
+    except (DigestMismatchError, UploadIncompleteError, NotFoundError):
+        pass
+    except AlreadyExistsError:
+        _check_room(store, upload.id)
+
+
+def _check_room(store: Store, sha256: str) -> None:
+    """Raise an `AlreadyExistsError` where a file has the name of an image that it is not."""
+    name = _name(sha256)
+    with suppress(NotFoundError, EvictedError, CorruptError):
+        if store.stat(name).sha256 != sha256:
+            raise AlreadyExistsError(
+                f"another file is called {name!r}, as the image would be; "
+                f"delete it (DELETE /files/{name}), then try again",
+                name=name,
+            )

@@ -379,6 +379,29 @@ def test_a_file_that_is_not_the_image_is_never_sent_as_it(http: httpx.Client) ->
     assert http.head(image.path).status_code == 404
 
 
+def test_a_file_in_the_place_of_the_image_is_told_with_the_way_out(http: httpx.Client) -> None:
+    image, late = picture(), picture()
+
+    def assert_in_the_way(answer: httpx.Response, of: Picture) -> None:
+        message = str(assert_problem(answer, 409, "already_exists")["message"])
+        assert f"DELETE /files{of.path}" in message
+
+    http.put(f"/files{image.path}", content=b"something else")
+    assert_in_the_way(image.register(http), image)
+    assert_in_the_way(image.send(http, image.chunks()[0]), image)
+    http.delete(f"/files{image.path}")
+    assert_sent(http, image)
+    late.register(http)
+    http.put(f"/files{late.path}", content=b"something else")
+    *others, last = late.chunks()
+    for chunk in others:
+        late.send(http, chunk)
+    for answer in late.send(http, last), late.register(http):
+        assert_in_the_way(answer, late)
+    http.delete(f"/files{late.path}")
+    assert http.get(late.path).content == late.data
+
+
 def test_an_image_that_nobody_finished_is_finished_by_who_asks(
     http: httpx.Client, memcached_address: str
 ) -> None:
