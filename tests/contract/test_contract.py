@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +19,7 @@ from memchunk_api import problems
 from memchunk_api.app import create_app
 from memchunk_api.service import CONTRACT
 from memchunk_api.settings import Settings
-from tests.http.serving import Server
+from tests.http.serving import Server, chunked, request
 
 # No operation has them: see the contract's description.
 WITHOUT_ROUTE = {"method_not_allowed", "expectation_failed"}
@@ -80,6 +82,38 @@ def test_everything_in_the_contract_is_a_route(
 ) -> None:
     described = {(path, method) for path, method, _ in operations(contract)}
     assert described - routes == set(), HOW
+
+
+WHOLE = hashlib.sha256(b"others").hexdigest().encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (400, ["Content-Length: 3"], b"ab"),
+        (408, ["Content-Length: 3"], b"ab"),
+        (413, ["Transfer-Encoding: chunked"], chunked(b"abcd")),
+        (
+            422,
+            ["Content-Length: 3", f"Upload-Metadata: sha256 {base64.b64encode(WHOLE).decode()}"],
+            b"abc",
+        ),
+        (460, ["Content-Length: 3", "Upload-Checksum: crc32 AAAAAA=="], b"abc"),
+    ],
+)
+def test_an_error_tells_of_the_upload_that_was_created_before(
+    contract: dict[str, Any], server: Server, status: int, headers: list[str], body: bytes
+) -> None:
+    tus = ["Tus-Resumable: 1.0.0", "Upload-Length: 3"]
+    media_type = "Content-Type: application/offset+octet-stream"
+    answer = server.exchange(
+        request("POST", "/uploads", *tus, media_type, *headers, body=body), finish=status != 408
+    )
+    assert answer.status == status
+    assert re.search(r"(?im)^location: /uploads/[\w-]+\r$", answer.head)
+    operation = contract["paths"]["/uploads"]["post"]
+    described = resolve(contract, operation["responses"][str(status)])["headers"]
+    assert {"Location", "Upload-Expires"} <= set(described)
 
 
 def codes_by_status(contract: dict[str, Any]) -> set[tuple[int, str]]:
