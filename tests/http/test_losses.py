@@ -137,6 +137,10 @@ def test_a_method_that_is_not_allowed(
     assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
+def test_a_method_that_nobody_has_heard_of(http: httpx.Client) -> None:
+    assert_problem(http.request("BREW", "/files/x"), 400, "bad_request")
+
+
 def test_health(http: httpx.Client) -> None:
     for path in "/livez", "/readyz":
         assert http.get(path).status_code == 200
