@@ -186,8 +186,13 @@ class Appender:
         if self._backend.insist(command, reply).word != "STORED":
             raise self._lock.lost()
 
-    def _keep_what_came(self, index: int, tail: memoryview, end: End) -> None:
-        """The same where something else is raised already: the client asks for the offset."""
+    def _keep_what_came(self, index: int, came: memoryview, end: End) -> None:
+        """The same where something else is raised already: the client asks for the offset.
+
+        A whole part is here only because it could not be stored. As a tail it would stay one,
+        for what makes a part of a tail is a byte that follows: its last is left to be sent again.
+        """
+        tail = came[:-1] if len(came) == self._upload.length(index) else came
         try:
             self._write_tail(index, tail, end)
         except MemchunkError as error:

@@ -27,6 +27,7 @@ from memchunk import (
 from memchunk.plan import Landing
 from memchunk.uploads import Uploads
 from tests.items import Items
+from tests.relay import Relay
 from tests.servers import LocalMemcached
 from tests.together import together
 
@@ -84,6 +85,30 @@ def test_what_came_before_the_source_broke_is_kept(store: Store, came: int) -> N
     append(store, upload, came, CONTENT[came:])
     store.uploads.finish(upload)
     assert store.get("f") == CONTENT
+
+
+@pytest.mark.parametrize("part_size", [1, 500, PART])
+@pytest.mark.parametrize("index", [0, 1, -1])
+def test_a_part_that_could_not_be_stored_is_stored_by_the_next_append(
+    memcached_address: str, namespace: str, index: int, part_size: int
+) -> None:
+    with (
+        Relay(memcached_address) as relay,
+        memchunk.connect(relay.address, namespace=namespace) as store,
+    ):
+        content = CONTENT[: 3 * part_size]
+        upload = store.uploads.create("f", len(content), part_size)
+        refused = range(upload.part_count)[index]
+        key = names.part_key(namespace, upload.generation, refused)
+        relay.hang_up_on(f"add {key} ".encode())
+        with pytest.raises(UnavailableError):
+            append(store, upload.id, 0, content)
+        relay.clear()
+        offset = store.uploads.offset(upload.id)
+        assert offset == (refused + 1) * part_size - 1, "the last byte of the part comes again"
+        assert append(store, upload.id, offset, content[offset:]) == len(content)
+        store.uploads.finish(upload.id)
+        assert store.get("f") == content
 
 
 @pytest.mark.parametrize("came", [1, 1000, 2750])
