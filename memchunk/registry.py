@@ -165,5 +165,6 @@ def incomplete(upload: Upload, missing: list[int]) -> UploadIncompleteError:
 def too_busy(upload_id: str) -> ChangedError:
     """The error for an upload that others change all the time."""
     return ChangedError(
-        f"upload {upload_id!r} was changed {MAX_ATTEMPTS} times by others meanwhile; try again"
+        f"upload {upload_id!r} was changed {MAX_ATTEMPTS} times by others meanwhile, or the "
+        "connection was lost as often; try again"
     )

@@ -281,10 +281,13 @@ class Uploads:
 
         Of several at once, one succeeds. Raises `NotFoundError`.
         """
-        while (seen := self._registry.look(upload_id)) is not None:
+        for _ in range(MAX_ATTEMPTS):
+            seen = self._registry.look(upload_id)
+            if seen is None:
+                raise no_upload(upload_id)
             if self._registry.remove(upload_id, seen):
                 self._memory.forget(upload_id)
                 if seen.upload is not None and not seen.upload.finished:
                     Parts(self._backend, seen.upload).free()
                 return
-        raise no_upload(upload_id)
+        raise too_busy(upload_id)

@@ -8,7 +8,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 import pytest
@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 import memchunk
 from memchunk import (
     AlreadyExistsError,
+    ChangedError,
     CorruptError,
     DigestMismatchError,
     FileInfo,
@@ -32,6 +33,7 @@ from memchunk import (
 from memchunk.assembly import Assembler
 from memchunk.parts import BATCH, Parts
 from memchunk.plan import MAX_PART_BYTES, Upload
+from memchunk.protocol import Command, Reply
 from tests.items import Items, flipped
 from tests.servers import LocalMemcached
 from tests.together import together
@@ -341,6 +343,27 @@ def test_aborting_a_finished_upload_leaves_the_file(store: Store, items: Items) 
     assert store.get("a") == b"abc"
     with pytest.raises(NotFoundError):
         store.uploads.get(upload.id)
+
+
+def test_an_abort_ends_where_no_connection_lasts(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = begin(store, b"abc", 2)
+    exchange, left = store._backend.exchange, 1000
+
+    def exchange_once(commands: Sequence[Command]) -> list[Reply]:
+        nonlocal left
+        left -= 1
+        assert left, "it goes on and on"
+        replies = exchange(commands)
+        store.close()
+        return replies
+
+    monkeypatch.setattr(store._backend, "exchange", exchange_once)
+    with pytest.raises(ChangedError, match="the connection was lost as often"):
+        store.uploads.abort(upload.id)
+    monkeypatch.undo()
+    store.uploads.abort(upload.id)
 
 
 def test_a_part_for_an_earlier_upload_of_the_same_id(store: Store, other: Store) -> None:
