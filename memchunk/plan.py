@@ -21,8 +21,8 @@ from memchunk.names import check_name
 from memchunk.record import seal, unseal
 
 VERSION = 1
-MAX_RECORD_BYTES = 8 * 1024
 MAX_NOTE_CHARS = 4096
+MAX_RECORD_BYTES = 32 * 1024  # JSON has up to six bytes for a character of a note
 
 MAX_PARTS = 262_144
 MAX_PART_BYTES = MAX_CHUNK_BYTES  # a part is one item of memcached's
@@ -122,7 +122,8 @@ def is_id(upload_id: str) -> bool:
 def check(upload: Upload) -> None:
     """Raise unless `upload` keeps every limit, before anything is allocated for it.
 
-    `InvalidNameError` for the name, `TooLargeError` for the size, else `ValueError`.
+    `InvalidNameError` for the name, `TooLargeError` for the size, `TypeError` for a note that
+    is no text, else `ValueError`.
     """
     if not is_id(upload.id):
         raise ValueError("the id of an upload is 1 to 64 of A-Z a-z 0-9 _ -")
@@ -141,6 +142,8 @@ def check(upload: Upload) -> None:
     if upload.sha256 is not None:
         check_sha256(upload.sha256)
     check_content_type(upload.content_type)
+    if not isinstance(upload.note, str):
+        raise TypeError(f"a note is a str, not {type(upload.note).__name__}; leave it out for none")
     if not (upload.note.isascii() and len(upload.note) <= MAX_NOTE_CHARS):
         raise ValueError(f"a note is ASCII text of at most {MAX_NOTE_CHARS} characters")
 

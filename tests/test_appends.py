@@ -387,8 +387,17 @@ def test_the_server_is_killed_meanwhile(
             store.uploads.append(upload, 0, Killing(CONTENT))
 
 
-def test_a_note_is_kept(store: Store) -> None:
-    assert store.uploads.get(begin(store, note="filename Zg==")).note == "filename Zg=="
+@pytest.mark.parametrize("note", ["filename Zg==", "x" * 4096, '"' * 4096, "\0" * 4096])
+def test_a_note_is_kept(store: Store, note: str) -> None:
+    upload = store.uploads.create('"' * 512, 3, 3, upload_id="i" * 64, note=note)
+    assert store.uploads.get(upload.id).note == note
+    store.uploads.put_part(upload.id, 0, b"abc")
+    assert store.uploads.finish(upload.id).size == 3
+
+
+def test_what_is_no_note(store: Store) -> None:
     for note in ("é", "x" * 4097):
         with pytest.raises(ValueError, match="a note is ASCII text"):
             begin(store, note=note)
+    with pytest.raises(TypeError, match="a note is a str, not NoneType"):
+        begin(store, note=None)
