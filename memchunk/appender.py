@@ -105,6 +105,7 @@ class Appender:
                         )
                 if held_back is not None:
                     self._store(first, held_back, end)
+                self._write_tail(index, buffer[:filled], end)
             except LockedError:
                 raise  # what is there now is somebody else's
             except BaseException as error:
@@ -113,7 +114,6 @@ class Appender:
                 else:
                     self._keep_what_came(index, buffer[:filled], end)
                 raise
-            self._write_tail(index, buffer[:filled], end)
             return self._offset(index, filled)
 
     def _end(self) -> End:
@@ -206,5 +206,8 @@ class Appender:
             self._hold(end)
             for index in indices:
                 self._parts.discard(index)
+            now = self._end()
+            if now.tail != end.tail:  # a new one is there, of which memcached's answer was lost
+                self._write_tail(indices.start, memoryview(end.tail), now)
         except MemchunkError as error:
             log.warning("parts of upload %s stay: %s", self._upload.id, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -25,6 +25,7 @@ from memchunk import (
     names,
 )
 from memchunk.plan import Landing
+from memchunk.protocol import Command, Reply
 from memchunk.uploads import Uploads
 from tests.items import Items
 from tests.relay import Relay
@@ -119,6 +120,33 @@ def test_all_or_nothing_where_that_is_asked_for(store: Store, came: int) -> None
         store.uploads.append(upload, 500, Breaking(CONTENT[500 : 500 + came]), whole=True)
     assert store.uploads.offset(upload) == 500
     append(store, upload, 500, CONTENT[500:], whole=True)
+    store.uploads.finish(upload)
+    assert store.get("f") == CONTENT
+
+
+@pytest.mark.parametrize("before", [0, 500])
+@pytest.mark.parametrize("arrives", [False, True])
+def test_all_or_nothing_also_where_the_end_of_it_fails(
+    store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch, before: int, *, arrives: bool
+) -> None:
+    upload = begin(store)
+    append(store, upload, 0, CONTENT[:before])
+    tail = names.tail_key(namespace, store.uploads.get(upload).generation)
+    exchange = store._backend.exchange
+
+    def cut_at_the_tail(commands: Sequence[Command]) -> list[Reply]:
+        if commands[0].key != tail or commands[0].verb == "gets":
+            return exchange(commands)
+        monkeypatch.setattr(store._backend, "exchange", exchange)
+        if arrives:
+            exchange(commands)
+        raise UnavailableError("cut")
+
+    monkeypatch.setattr(store._backend, "exchange", cut_at_the_tail)
+    with pytest.raises(UnavailableError, match="cut"):
+        append(store, upload, before, CONTENT[before:3400], whole=True)
+    assert store.uploads.offset(upload) == before
+    append(store, upload, before, CONTENT[before:], whole=True)
     store.uploads.finish(upload)
     assert store.get("f") == CONTENT
 
