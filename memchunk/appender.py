@@ -145,7 +145,7 @@ class Appender:
         """Free parts of a time when those before them were there, and of an append that died."""
         rest = range(self._first(end), self._upload.part_count)
         for index in set(rest) - set(end.missing):
-            self._parts.discard(index)
+            self._discard(index)
         end.missing[:] = rest
 
     def _hold(self, end: End) -> None:
@@ -204,10 +204,16 @@ class Appender:
         """Free what was stored, where something else is raised already."""
         try:
             self._hold(end)
-            for index in indices:
-                self._parts.discard(index)
             now = self._end()
-            if now.tail != end.tail:  # a new one is there, of which memcached's answer was lost
+            for index in indices:
+                self._discard(index)
+            if indices and now.cas != end.cas:  # the answer to a new tail was lost
                 self._write_tail(indices.start, memoryview(end.tail), now)
         except MemchunkError as error:
             log.warning("parts of upload %s stay: %s", self._upload.id, error)
+
+    def _discard(self, index: int) -> None:
+        """Free a part. Raises `LockedError` where by now it may be somebody else's."""
+        if not self._lock.renew():
+            raise self._lock.lost()
+        self._parts.discard(index)

@@ -24,6 +24,7 @@ from memchunk import (
     lock,
     names,
 )
+from memchunk.parts import Parts
 from memchunk.plan import Landing
 from memchunk.protocol import Command, Reply
 from memchunk.uploads import Uploads
@@ -124,25 +125,32 @@ def test_all_or_nothing_where_that_is_asked_for(store: Store, came: int) -> None
     assert store.get("f") == CONTENT
 
 
-@pytest.mark.parametrize("before", [0, 500])
-@pytest.mark.parametrize("arrives", [False, True])
-def test_all_or_nothing_also_where_the_end_of_it_fails(
-    store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch, before: int, *, arrives: bool
+def cut_at_the_tail(
+    store: Store, upload: str, monkeypatch: pytest.MonkeyPatch, *, arrives: bool
 ) -> None:
-    upload = begin(store)
-    append(store, upload, 0, CONTENT[:before])
-    tail = names.tail_key(namespace, store.uploads.get(upload).generation)
+    """Lose the next tail, or memcached's answer to it where it `arrives`."""
+    key = names.tail_key(store._backend.namespace, store.uploads.get(upload).generation)
     exchange = store._backend.exchange
 
-    def cut_at_the_tail(commands: Sequence[Command]) -> list[Reply]:
-        if commands[0].key != tail or commands[0].verb == "gets":
+    def cut(commands: Sequence[Command]) -> list[Reply]:
+        if commands[0].key != key or commands[0].verb == "gets":
             return exchange(commands)
         monkeypatch.setattr(store._backend, "exchange", exchange)
         if arrives:
             exchange(commands)
         raise UnavailableError("cut")
 
-    monkeypatch.setattr(store._backend, "exchange", cut_at_the_tail)
+    monkeypatch.setattr(store._backend, "exchange", cut)
+
+
+@pytest.mark.parametrize("before", [0, 500])
+@pytest.mark.parametrize("arrives", [False, True])
+def test_all_or_nothing_also_where_the_end_of_it_fails(
+    store: Store, monkeypatch: pytest.MonkeyPatch, before: int, *, arrives: bool
+) -> None:
+    upload = begin(store)
+    append(store, upload, 0, CONTENT[:before])
+    cut_at_the_tail(store, upload, monkeypatch, arrives=arrives)
     with pytest.raises(UnavailableError, match="cut"):
         append(store, upload, before, CONTENT[before:3400], whole=True)
     assert store.uploads.offset(upload) == before
@@ -296,6 +304,62 @@ def test_what_is_kept_of_a_broken_source_overwrites_nothing_either(
     with pytest.raises(ConnectionResetError):
         store.uploads.append(upload, 0, source)
     assert store.uploads.offset(upload) == 2700
+
+
+@pytest.mark.usefixtures("doubtful")
+@pytest.mark.parametrize(
+    ("ahead", "source", "error"),
+    [
+        (range(0), partial(Breaking, CONTENT[:2700]), ConnectionResetError),
+        (range(1, 4), partial(io.BytesIO, CONTENT), LockedError),
+    ],
+    ids=["what it stored itself", "what lay beyond the end"],
+)
+def test_whoever_was_silent_while_freeing_parts_frees_none_of_those_who_came(
+    store: Store,
+    items: Items,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: range,
+    source: Callable[[], io.BytesIO],
+    error: type[Exception],
+) -> None:
+    upload = begin(store)
+    for index in ahead:
+        store.uploads.put_part(upload, index, bytes(len(CONTENT[index * PART :][:PART])))
+    discard = Parts.discard
+
+    def discard_and_others_come(parts: Parts, index: int) -> None:
+        discard(parts, index)
+        monkeypatch.setattr(Parts, "discard", discard)
+        items.client.delete(lock_of(store, items, upload))
+        assert append(store, upload, 0, CONTENT) == len(CONTENT)
+
+    monkeypatch.setattr(Parts, "discard", discard_and_others_come)
+    with pytest.raises(error):
+        store.uploads.append(upload, 0, source(), whole=True)
+    assert store.uploads.offset(upload) == len(CONTENT)
+    store.uploads.finish(upload)
+    assert store.get("f") == CONTENT
+
+
+@pytest.mark.usefixtures("doubtful")
+def test_nor_does_it_put_an_old_tail_in_the_place_of_theirs(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = begin(store)
+    append(store, upload, 0, CONTENT[:500])
+    cut_at_the_tail(store, upload, monkeypatch, arrives=True)
+    discard = Parts.discard
+
+    def discard_and_others_come(parts: Parts, index: int) -> None:
+        discard(parts, index)
+        items.client.delete(lock_of(store, items, upload))
+        assert append(store, upload, 0, CONTENT[:700]) == 700
+
+    monkeypatch.setattr(Parts, "discard", discard_and_others_come)
+    with pytest.raises(UnavailableError, match="cut"):
+        append(store, upload, 500, CONTENT[500:1400], whole=True)
+    assert store.uploads.offset(upload) == 700
 
 
 def test_a_part_that_somebody_else_stored_meanwhile_stays(store: Store) -> None:
