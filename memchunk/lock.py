@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 from memchunk import protocol
@@ -21,6 +22,7 @@ log = logging.getLogger("memchunk")
 LOCK_SECONDS = 5  # whoever does not renew it for so long has lost it
 SURE_SECONDS = 4  # for memcached's clock has whole seconds
 RENEW_SECONDS = 1
+MAX_ATTEMPTS = 10
 
 
 class Lock:
@@ -53,18 +55,16 @@ class Lock:
 
     def renew(self) -> bool:
         """Hold it for longer, where it is time to; False where it is not held any more."""
-        asked = time.monotonic()
-        if asked - self._renewed < RENEW_SECONDS:
+        if time.monotonic() - self._renewed < RENEW_SECONDS:
             return True
-        cas = self._cas()
-        if cas is None:
-            return False
-        command = protocol.store("cas", self._key, LOCK_SECONDS, self._token, cas=cas)
-        [reply] = self._backend.exchange([command])
-        if reply.word != "STORED":
-            return False
-        self._renewed = asked
-        return True
+        for cas in self._while_ours():
+            asked = time.monotonic()
+            command = protocol.store("cas", self._key, LOCK_SECONDS, self._token, cas=cas)
+            [reply] = self._backend.exchange([command])
+            if reply.word == "STORED":
+                self._renewed = asked
+                return True
+        return False
 
     def lost(self) -> LockedError:
         """The error for whoever does not hold it."""
@@ -80,13 +80,19 @@ class Lock:
         trace: TracebackType | None,
     ) -> None:
         try:
-            cas = self._cas()
-            if cas is not None:
-                self._backend.remove(self._key, cas)
+            for cas in self._while_ours():
+                if self._backend.remove(self._key, cas):
+                    break
         except MemchunkError as problem:
             log.warning("it will look for a while as if somebody %s: %s", self._what, problem)
 
-    def _cas(self) -> bytes | None:
-        """The cas unique number of the lock, where it is still ours."""
-        [reply] = self._backend.exchange([protocol.gets(self._key, len(self._token))])
-        return reply.cas if reply.value == self._token else None
+    def _while_ours(self) -> Iterator[bytes]:
+        """The cas unique number of the lock, some times over, until it is not ours any more.
+
+        A connection that is too young for a number refuses it: see `protocol.Unique`.
+        """
+        for _ in range(MAX_ATTEMPTS):
+            [reply] = self._backend.exchange([protocol.gets(self._key, len(self._token))])
+            if reply.value != self._token:
+                return
+            yield reply.cas

@@ -266,6 +266,29 @@ def test_a_lock_that_ran_out_is_taken_again_where_nobody_else_came(
 
 
 @pytest.mark.usefixtures("doubtful")
+def test_a_lock_stays_ours_whatever_becomes_of_the_connections(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = begin(store)
+    key = lock_of(store, items, upload)
+    exchange, questions = store._backend.exchange, 0
+
+    def hang_up_now_and_then(commands: Sequence[Command]) -> list[Reply]:
+        nonlocal questions
+        replies = exchange(commands)
+        if commands[0].key == key and commands[0].verb == "gets":
+            questions += 1
+            if questions % 3:
+                store.close()
+        return replies
+
+    monkeypatch.setattr(store._backend, "exchange", hang_up_now_and_then)
+    assert append(store, upload, 0, CONTENT[:2700]) == 2700
+    assert items.client.get(key) is None
+    assert append(store, upload, 2700, CONTENT[2700:]) == len(CONTENT)
+
+
+@pytest.mark.usefixtures("doubtful")
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("count", [100, 1000, 1400])
 @pytest.mark.parametrize("length", [2100, len(CONTENT)])
