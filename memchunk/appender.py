@@ -25,6 +25,7 @@ from memchunk.lock import Lock
 from memchunk.names import lock_key
 from memchunk.parts import Parts
 from memchunk.plan import Landing, Upload
+from memchunk.sources import CallersFile
 
 log = logging.getLogger("memchunk")
 
@@ -84,6 +85,7 @@ class Appender:
             buffer = self._buffer()
             buffer[:filled] = end.tail
             index, held_back = first, None
+            source = CallersFile(source)
             try:
                 while index < self._upload.part_count:
                     count = source.readinto(buffer[filled : self._upload.length(index)])

@@ -32,6 +32,13 @@ class Blocks(Protocol):
         """
 
 
+class Readable(Protocol):
+    """Bytes to be read one after the other."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill some of `buffer`; 0 at the end."""
+
+
 class Memory:
     """Bytes that are in memory: no copy is made. A context manager, which lets go of them.
 
@@ -57,13 +64,41 @@ class Memory:
             yield self.view[start : start + block_bytes]
 
 
+class CallersFile:
+    """A binary file, pipe or anything with `readinto` or `read`: its time does not count."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill some of `buffer`; 0 at the end. Raises whatever the file raises."""
+        with AtLeisure():
+            return self._readinto(buffer)
+
+    def _readinto(self, buffer: memoryview) -> int:
+        if hasattr(self._file, "readinto"):
+            count = self._file.readinto(buffer)
+            if count is None:
+                raise BlockingIOError("the source is not ready; use a blocking file")
+            return int(count)
+        data = self._file.read(len(buffer))
+        if data is None:
+            raise BlockingIOError("the source is not ready; use a blocking file")
+        if isinstance(data, str):
+            raise TypeError("the source gives text; open it in binary mode ('rb')")
+        if len(data) > len(buffer):
+            raise ValueError("the source's read(n) gave more than n bytes")
+        buffer[: len(data)] = data
+        return len(data)
+
+
 class Stream:
-    """A binary file, pipe or anything with `readinto` or `read`, read to its end.
+    """Anything with `readinto`, read to its end.
 
     A context manager, which leaves the file open.
     """
 
-    def __init__(self, file: Any, buffers: int, size: int | None = None) -> None:
+    def __init__(self, file: Readable, buffers: int, size: int | None = None) -> None:
         self._file = file
         self._buffers = buffers
         self.size = size
@@ -82,8 +117,7 @@ class Stream:
             if turn < self._buffers:
                 ring.append(memoryview(bytearray(block_bytes)))
             buffer = ring[turn % self._buffers]
-            with AtLeisure():
-                length = self._fill(buffer[: MAX_FILE_BYTES + 1 - total])
+            length = self._fill(buffer[: MAX_FILE_BYTES + 1 - total])
             total += length
             _check_size(total)
             if length:
@@ -95,27 +129,11 @@ class Stream:
         """Read until `buffer` is full or the stream ends."""
         filled = 0
         while filled < len(buffer):
-            count = self._read(buffer[filled:])
+            count = self._file.readinto(buffer[filled:])
             if not count:
                 break
             filled += count
         return filled
-
-    def _read(self, buffer: memoryview) -> int:
-        if hasattr(self._file, "readinto"):
-            count = self._file.readinto(buffer)
-            if count is None:
-                raise BlockingIOError("the source is not ready; use a blocking file")
-            return int(count)
-        data = self._file.read(len(buffer))
-        if data is None:
-            raise BlockingIOError("the source is not ready; use a blocking file")
-        if isinstance(data, str):
-            raise TypeError("the source gives text; open it in binary mode ('rb')")
-        if len(data) > len(buffer):
-            raise ValueError("the source's read(n) gave more than n bytes")
-        buffer[: len(data)] = data
-        return len(data)
 
 
 class PathStream(Stream):
@@ -124,10 +142,11 @@ class PathStream(Stream):
     def __init__(self, path: str | os.PathLike[str], buffers: int) -> None:
         size = Path(path).stat().st_size
         _check_size(size)
-        super().__init__(io.FileIO(path), buffers, size)
+        self._opened = io.FileIO(path)
+        super().__init__(CallersFile(self._opened), buffers, size)
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._opened.close()
 
 
 def open_source(source: Source, *, buffers: int) -> Memory | Stream:
@@ -145,7 +164,7 @@ def open_source(source: Source, *, buffers: int) -> Memory | Stream:
     if hasattr(source, "read") or hasattr(source, "readinto"):
         if hasattr(source, "encoding"):
             raise TypeError("the source is a text file; open it in binary mode ('rb')")
-        return Stream(source, buffers)
+        return Stream(CallersFile(source), buffers)
     try:
         view = memoryview(source)
     except TypeError:

@@ -179,17 +179,18 @@ class Uploads:
 
         Raises `NotFoundError`, and `AlreadyExistsError` for a finished upload.
         """
-        return self._memory.recall_anew(upload_id).is_complete()
+        with Within(self._backend.deadline):
+            return self._memory.recall_anew(upload_id).is_complete()
 
     def missing(self, upload_id: str) -> list[int]:
         """The indices of the parts that are still to come, or were lost, ascending.
 
         None for a finished upload. Renews the lifetime of the upload. `NotFoundError`.
         """
-        _, upload = self._registry.find(upload_id)
-        if upload.finished:
-            return []
         with Within(self._backend.deadline):
+            _, upload = self._registry.find(upload_id)
+            if upload.finished:
+                return []
             self._backend.exchange([self._registry.renewal(upload)])
             return Parts(self._backend, upload).missing()
 
@@ -198,11 +199,12 @@ class Uploads:
 
         Renews the lifetime of the upload. `NotFoundError`.
         """
-        _, upload = self._registry.find(upload_id)
-        if upload.finished:
-            return upload.size
-        self._backend.exchange([self._registry.renewal(upload)])
-        return self._appender(upload).offset()
+        with Within(self._backend.deadline):
+            _, upload = self._registry.find(upload_id)
+            if upload.finished:
+                return upload.size
+            self._backend.exchange([self._registry.renewal(upload)])
+            return self._appender(upload).offset()
 
     def append(self, upload_id: str, offset: int, source: Any, *, whole: bool = False) -> int:
         """Store bytes from `offset` on, which is where those that are there end.
@@ -228,11 +230,12 @@ class Uploads:
             StorageFullError: memcached refused a part; what came before it is kept.
             Anything that the source raises.
         """
-        _, upload = self._registry.find(upload_id)
-        if upload.finished:
-            raise is_finished(upload)
-        self._backend.exchange([self._registry.renewal(upload)])
-        return self._appender(upload).append(offset, source, whole=whole)
+        with Within(self._backend.deadline):
+            _, upload = self._registry.find(upload_id)
+            if upload.finished:
+                raise is_finished(upload)
+            self._backend.exchange([self._registry.renewal(upload)])
+            return self._appender(upload).append(offset, source, whole=whole)
 
     def _appender(self, upload: Upload) -> Appender:
         return Appender(self._backend, upload, Parts(self._backend, upload), self.put_part)
@@ -281,13 +284,14 @@ class Uploads:
 
         Of several at once, one succeeds. Raises `NotFoundError`.
         """
-        for _ in range(MAX_ATTEMPTS):
-            seen = self._registry.look(upload_id)
-            if seen is None:
-                raise no_upload(upload_id)
-            if self._registry.remove(upload_id, seen):
-                self._memory.forget(upload_id)
-                if seen.upload is not None and not seen.upload.finished:
-                    Parts(self._backend, seen.upload).free()
-                return
-        raise too_busy(upload_id)
+        with Within(self._backend.deadline):
+            for _ in range(MAX_ATTEMPTS):
+                seen = self._registry.look(upload_id)
+                if seen is None:
+                    raise no_upload(upload_id)
+                if self._registry.remove(upload_id, seen):
+                    self._memory.forget(upload_id)
+                    if seen.upload is not None and not seen.upload.finished:
+                        Parts(self._backend, seen.upload).free()
+                    return
+            raise too_busy(upload_id)

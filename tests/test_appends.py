@@ -456,6 +456,19 @@ def test_a_lock_is_renewed_while_bytes_come(
     assert all(locked)
 
 
+def test_the_time_that_a_source_takes_does_not_count(
+    memcached_address: str, namespace: str
+) -> None:
+    class Slow(io.BytesIO):
+        def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+            time.sleep(0.3)
+            return super().readinto(buffer)
+
+    with memchunk.connect(memcached_address, namespace=namespace, deadline=0.5) as store:
+        upload = begin(store)
+        assert store.uploads.append(upload, 0, Slow(CONTENT)) == len(CONTENT)
+
+
 def test_the_lifetime_of_the_upload_is_renewed_by_each_append(store: Store, items: Items) -> None:
     upload = begin(store)
     key = names.upload_key(items.namespace, upload)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import multiprocessing
 import os
 import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -35,6 +36,7 @@ from memchunk.parts import BATCH, Parts
 from memchunk.plan import MAX_PART_BYTES, Upload
 from memchunk.protocol import Command, Reply
 from tests.items import Items, flipped
+from tests.relay import Relay
 from tests.servers import LocalMemcached
 from tests.together import together
 
@@ -619,6 +621,67 @@ def test_a_full_memcached_refuses_parts(start_memcached: Callable[..., LocalMemc
         assert 0 < len(store.uploads.missing(upload.id)) < upload.part_count
         store.uploads.abort(upload.id)
         store.put("b", b"there is room again")
+
+
+@contextmanager
+def in_a_hurry(address: str, namespace: str, delay: float, deadline: float) -> Iterator[Store]:
+    """A store whose memcached answers so much later, and whose calls have so many seconds."""
+    with (
+        Relay(address) as relay,
+        memchunk.connect(relay.address, namespace=namespace, deadline=deadline) as hasty,
+    ):
+        relay.delay(delay)
+        yield hasty
+
+
+def small_parts(store: Store) -> Upload:
+    """An upload all of whose 4,096 parts are there; put there as another process would."""
+    upload = store.uploads.create("a", 4096, 1)
+    parts = Parts(store._backend, upload)
+    for start in range(0, 4096, BATCH):
+        parts.exchange([parts.add(index, b"x") for index in range(start, start + BATCH)])
+    return upload
+
+
+@pytest.mark.parametrize("verb", ["is_complete", "missing", "offset", "append", "finish"])
+def test_a_call_ends_after_its_deadline(
+    store: Store, memcached_address: str, namespace: str, verb: str
+) -> None:
+    """Also where it asks for many batches of parts, of which each comes in time."""
+    upload = small_parts(store)
+    more = [4096, io.BytesIO()] if verb == "append" else []
+    with in_a_hurry(memcached_address, namespace, delay=0.1, deadline=0.5) as hasty:
+        began = time.monotonic()
+        with pytest.raises(UnavailableError, match=r"did not answer within 0\.5 s"):
+            getattr(hasty.uploads, verb)(upload.id, *more)
+        assert time.monotonic() - began < 2
+
+
+def test_an_abort_ends_after_its_deadline_and_the_parts_expire(
+    store: Store, items: Items, memcached_address: str, namespace: str
+) -> None:
+    upload = small_parts(store)
+    with in_a_hurry(memcached_address, namespace, delay=0.1, deadline=0.5) as hasty:
+        began = time.monotonic()
+        hasty.uploads.abort(upload.id)
+        assert time.monotonic() - began < 2
+    with pytest.raises(NotFoundError):
+        store.uploads.get(upload.id)
+    assert all(expires > 0 for expires in items.all().values())
+
+
+def test_a_finish_ends_after_its_deadline_while_it_reads_the_parts(
+    store: Store, memcached_address: str, namespace: str
+) -> None:
+    data = os.urandom(4_000_000)
+    upload = begin(store, data, 100_000)
+    send(store, upload, data)
+    with in_a_hurry(memcached_address, namespace, delay=0.05, deadline=1) as hasty:  # for 64 KiB
+        began = time.monotonic()
+        with pytest.raises(UnavailableError, match="did not answer within 1 s"):
+            hasty.uploads.finish(upload.id)
+        assert time.monotonic() - began < 2.5
+    assert store.uploads.finish(upload.id).sha256 == digest(data)
 
 
 def test_on_several_servers(start_memcached: Callable[..., LocalMemcached]) -> None:
