@@ -62,12 +62,16 @@ class Assembler:
         return None if seen is None or seen.manifest is None else {seen.manifest.sha256}
 
     def _adopt(self, upload: Upload, sha256: str) -> FileInfo | None:
-        """The file that has taken the name, if it is the same; None to look again."""
+        """The file that has taken the name, if it is the same; None to look again.
+
+        Raises `AlreadyExistsError`.
+        """
         seen, _ = self._index.look(upload.name)
-        if seen is None or seen.manifest is None or not self._reader.is_worth_keeping(seen):
+        if seen is None or not self._reader.is_worth_keeping(seen):
             return None
-        if seen.manifest.sha256 == sha256:
-            return seen.manifest.info()
-        if upload.replace:
+        there = seen.manifest  # None where a later version wrote it: not for us to judge
+        if there is not None and there.sha256 == sha256:
+            return there.info()
+        if there is not None and upload.replace:
             return None
         raise already_exists(upload.name)

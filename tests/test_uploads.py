@@ -35,6 +35,7 @@ from memchunk.assembly import Assembler
 from memchunk.parts import BATCH, Parts
 from memchunk.plan import MAX_PART_BYTES, Upload
 from memchunk.protocol import Command, Reply
+from memchunk.record import seal
 from tests.items import Items, flipped
 from tests.relay import Relay
 from tests.servers import LocalMemcached
@@ -309,6 +310,24 @@ def test_a_name_that_is_taken_meanwhile(store: Store, items: Items) -> None:
     store.uploads.finish(replacing.id)
     assert store.get("a") == b"mine"
     assert store.uploads.finish(keeping.id).sha256 == digest(b"mine"), "the file is there"
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_name_that_a_later_version_has_taken_meanwhile(
+    store: Store, items: Items, *, replace: bool
+) -> None:
+    upload = begin(store, b"mine", 2, replace=replace)
+    send(store, upload, b"mine")
+    store.put("a", b"theirs")
+    record = items.manifest("a") | {"memchunk": 2}
+    del record["crc32"]
+    later = seal(record)
+    items.client.set(items.manifest_key("a"), later)
+    with pytest.raises(AlreadyExistsError):
+        store.uploads.finish(upload.id)
+    assert items.client.get(items.manifest_key("a")) == later
+    items.client.delete(items.manifest_key("a"))
+    assert store.uploads.finish(upload.id).sha256 == digest(b"mine")
 
 
 def test_the_wrong_bytes_make_no_file(store: Store, items: Items) -> None:
