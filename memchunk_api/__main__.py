@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from memchunk_api import streams
+
 
 def main() -> None:
     """Run the command line, or say what to install for it."""
+    streams.mend()
     try:
         from memchunk_api.cli import main as command
     except ModuleNotFoundError as error:

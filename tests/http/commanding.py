@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -57,6 +58,21 @@ class CommandLine:
         done = subprocess.run(
             [*PROGRAM, *map(str, arguments)],
             input=stdin,
+            capture_output=True,
+            cwd=self.directory,
+            env={**self.environ, **environ},
+            timeout=60,
+            check=False,
+        )
+        assert b"Traceback" not in done.stderr, done.stderr.decode()
+        return Ended(done.returncode, done.stdout, done.stderr.decode())
+
+    def in_shell(self, line: str, environ: Mapping[str, str] = NOTHING) -> Ended:
+        """Run a line of bash in which `memchunk` is the command."""
+        program = "memchunk() { " + shlex.join(PROGRAM) + ' "$@"; }; '
+        done = subprocess.run(
+            ["bash", "-c", program + line],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             cwd=self.directory,
             env={**self.environ, **environ},

@@ -389,6 +389,19 @@ def test_an_output_that_is_full(run: CommandLine, client: Client, name: str) -> 
         )
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_takes_all_or_it_is_told(
+    run: CommandLine, client: Client, name: str, unbuffered: str
+) -> None:
+    client.put(name, DATA)
+    environ = {"PYTHONUNBUFFERED": unbuffered}
+    assert run("get", name, "-o", "-", environ=environ) == Ended(0, DATA, "")
+    ended = run.in_shell(f"ulimit -f 1000; memchunk get {name} -o - > out", environ)
+    assert_failed(ended, 1, "standard output", "File too large")
+    ended = run.in_shell(f"memchunk get {name} -o - | head -c 1; exit ${{PIPESTATUS[0]}}", environ)
+    assert ended == Ended(141, DATA[:1], "")
+
+
 # --- looking
 
 
