@@ -94,7 +94,11 @@ def completion(shell: str) -> None:
 
     found = get_completion_class(shell)
     assert found is not None, "click knows these three"
-    click.echo(found(main, {}, "memchunk", "_MEMCHUNK_COMPLETE").source())
+    script = found(main, {}, "memchunk", "_MEMCHUNK_COMPLETE").source()
+    if shell == "bash":
+        # Else names would be taken for patterns, and local files that match come in their place.
+        script = script.replace("local IFS", "local -; set -f; local IFS")
+    click.echo(script)
 
 
 # Flags stay text, so that `Settings` is the one place that reads and refuses values.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from memchunk_api import local, printing, terminal
+from memchunk_api import bashwords, local, printing, terminal
 
 if TYPE_CHECKING:
     from memchunk_api.client import Client
@@ -85,9 +85,12 @@ def stored_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -
     url = ctx.params.get("url") or os.environ.get("MEMCHUNK_URL") or DEFAULT_URL
     try:
         with connected(url, timeout=COMPLETION_SECONDS, retries=0) as client:
-            return [info.name for info in client.list(incomplete, limit=MOST_COMPLETIONS)]
+            names = [info.name for info in client.list(incomplete, limit=MOST_COMPLETIONS)]
     except (MemchunkError, click.UsageError):
         return []  # no place for an error, in the middle of a line that is typed
+    # bash puts them into the line as they are; zsh and fish quote them.
+    in_bash = os.environ.get("_MEMCHUNK_COMPLETE") == "bash_complete"
+    return bashwords.quoted(names, bashwords.typed(os.environ)) if in_bash else names
 
 
 url_option = click.option(

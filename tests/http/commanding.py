@@ -95,10 +95,26 @@ class CommandLine:
 
     def on_terminal(self, *arguments: str | Path) -> tuple[int, str]:
         """Run it on a terminal; its exit status, and what is seen there."""
+        return self._on_terminal([*PROGRAM, *map(str, arguments)])
+
+    def typed_into_bash(self, keys: str) -> str:
+        """What is seen where somebody presses these keys in a bash that completes `memchunk`."""
+        command = self.directory / "bin" / "memchunk"
+        command.parent.mkdir()
+        command.write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
+        command.chmod(0o755)
+        start = self.directory / "bin" / "bashrc"
+        start.write_text(f'PATH={command.parent}:$PATH; eval "$(memchunk completion bash)"\n')
+        # Where a quote is left open, bash waits for its end.
+        bash = ["timeout", "-s", "KILL", "--foreground", "60", "bash", "--rcfile", str(start), "-i"]
+        _, seen = self._on_terminal(bash, keys + "\rexit\r")
+        return seen
+
+    def _on_terminal(self, program: list[str], keys: str = "") -> tuple[int, str]:
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, WIDTH, 0, 0))
         with subprocess.Popen(
-            [*PROGRAM, *map(str, arguments)],
+            program,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -106,6 +122,7 @@ class CommandLine:
             env=self.environ,
         ) as process:
             os.close(theirs)
+            os.write(ours, keys.encode())
             written = b""
             with suppress(OSError):  # how a terminal that nobody writes to any more ends
                 while block := os.read(ours, 65_536):

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from memchunk import MAX_FILE_BYTES, errors
-from memchunk_api import cli, local, outcomes
+from memchunk_api import bashwords, cli, local, outcomes
 from memchunk_api.client import Client
 from tests.http.commanding import PROGRAM, CommandLine, Ended
 from tests.http.conftest import NAMESPACE
@@ -480,10 +480,31 @@ def test_names_are_completed(run: CommandLine, client: Client, name: str) -> Non
         assert (ended.status, ended.err) == (0, "")
         return [line.partition(",")[2] for line in ended.lines if line]
 
-    assert complete(f"memchunk get {name}", 2) == [f"{name}/a b", f"{name}/c"]
+    assert complete(f"memchunk get {name}", 2) == [f"'{name}/a b'", f"'{name}/c'"]
     assert complete(f"memchunk rm x {name}/c", 3) == [f"{name}/c"]
     assert complete("memchunk sta", 1) == ["stat"]
     assert complete("memchunk get x", 2, url="http://127.0.0.1:1") == []
+
+
+@pytest.mark.parametrize("opening", ["", "'", '"'])
+def test_a_name_that_bash_completes_is_one_word(
+    run: CommandLine, client: Client, name: str, tmp_path: Path, opening: str
+) -> None:
+    endings = ";touch RUN;", "$(touch RUN)", "';touch RUN;'", '";touch RUN;"', "\\';!x *", ","
+    keys = ""
+    for index, ending in enumerate(endings):
+        client.put(f"{name}/{index}{ending}", ending.encode())
+        keys += f"memchunk get {opening}{name}/{index}\t -o got{index}\r"
+    seen = run.typed_into_bash(keys)
+    for index, ending in enumerate(endings):
+        assert (tmp_path / f"got{index}").read_text() == ending, seen
+    assert not (tmp_path / "RUN").exists()
+
+
+def test_words_with_quotes_further_on_are_not_completed() -> None:
+    for word in "a'b", "a'b'", '"a"', "'a'\"b", "$'a", "'a\\", '"$(a':
+        assert bashwords.quoted(["ab"], word) == []
+    assert bashwords.quoted(["a b"], "a\\ ") == ["'a b'"]
 
 
 # --- local files
