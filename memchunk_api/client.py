@@ -69,7 +69,7 @@ class Client:
                 What was read from a pipe is not sent again.
 
         Raises:
-            ValueError: an argument cannot be used.
+            ValueError: an argument cannot be used, or a proxy that the environment names.
         """
         if not timeout > 0 or retries < 0:
             raise ValueError("a timeout is more than 0 seconds, and retries are not negative")

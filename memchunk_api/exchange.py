@@ -69,14 +69,14 @@ class Exchange:
         """See `client.Client`.
 
         Raises:
-            ValueError: the url or the token cannot be used.
+            ValueError: the url, the token, or a proxy from the environment cannot be used.
         """
         parsed = _parse(url)
         token = token or parsed.password or parsed.username or None
         # The url goes into error messages: no secret in it.
         self.url = str(parsed.copy_with(userinfo=b"", query=None, fragment=None)).rstrip("/")
         self._retries = retries
-        self._http = httpx.Client(
+        self._http = _http(
             headers=_headers(token),
             timeout=httpx.Timeout(timeout, pool=None),
             # To read the certificates takes longer than most requests.
@@ -215,6 +215,16 @@ def _parse(url: str) -> httpx.URL:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("a server's url is like http://HOST:PORT")
     return parsed
+
+
+def _http(**options: Any) -> httpx.Client:
+    try:
+        return httpx.Client(**options)
+    except (httpx.InvalidURL, ValueError, ImportError) as error:
+        raise ValueError(
+            "a proxy from the environment cannot be used; look at HTTP_PROXY, HTTPS_PROXY, "
+            f"ALL_PROXY and NO_PROXY: {error}"
+        ) from None
 
 
 def _headers(token: str | None) -> dict[bytes, bytes]:

@@ -265,6 +265,21 @@ def test_wrong_usage(run: CommandLine, arguments: list[str]) -> None:
     assert "--help" in ended.err
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"ALL_PROXY": "socks5://127.0.0.1:1"},
+        {"HTTP_PROXY": "nonsense://127.0.0.1:1"},
+        {"NO_PROXY": "[::1"},
+    ],
+    ids=str,
+)
+def test_proxies_that_cannot_be_used(run: CommandLine, environ: dict[str, str]) -> None:
+    ended = run("stat", "x", environ=environ)
+    assert (ended.status, ended.out) == (2, b"")
+    assert "NO_PROXY" in ended.err
+
+
 def test_names_that_cannot_be(run: CommandLine, tmp_path: Path) -> None:
     for name in "", "../a", "a\nb", "a" * 513:
         assert_failed(run("get", name), 2)
