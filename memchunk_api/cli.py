@@ -8,6 +8,8 @@ before it is needed: `memchunk --help` and a completed line come at once.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -32,20 +34,31 @@ MEMCHUNK_URL says where the server is, MEMCHUNK_TOKEN holds its token.
 class Program(click.Group):
     """The group of all verbs: where an error becomes one line and an exit status."""
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the command line; --help and --version are printed here."""
+        with _told():
+            return super().make_context(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb."""
-        try:
+        with _told():
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit):
-            raise
-        except (Exception, KeyboardInterrupt) as error:
-            from memchunk_api import outcomes
 
-            outcome = outcomes.outcome_of(error)
-            if outcome is None:
-                raise
-            outcomes.tell(outcome)
-            ctx.exit(outcome.status)
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit):
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        from memchunk_api import outcomes
+
+        outcome = outcomes.outcome_of(error)
+        if outcome is None:
+            raise
+        outcomes.tell(outcome)
+        raise click.exceptions.Exit(outcome.status) from None
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:

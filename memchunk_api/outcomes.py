@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import click
 
@@ -83,15 +83,20 @@ def outcome_of(error: BaseException) -> Outcome | None:
 
 def tell(outcome: Outcome) -> None:
     """Say on stderr what went wrong."""
-    if outcome.message:
-        click.echo(f"memchunk: {outcome.message}", err=True)
+    with suppress(OSError):  # nobody can be told, and the status tells all the same
+        if outcome.message:
+            click.echo(f"memchunk: {outcome.message}", err=True)
+    for stream in sys.stdout, sys.stderr:
+        _give_up_if_broken(stream)
+
+
+def _give_up_if_broken(stream: TextIO) -> None:
+    """Let what is left for a stream that is closed or full not fail once more when Python ends."""
     with suppress(OSError):
-        # What is left for a standard output that is closed or full must not fail once more
-        # when Python ends.
-        sys.stdout.flush()
+        stream.flush()
         return
     devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
+    os.dup2(devnull, stream.fileno())
     os.close(devnull)
 
 

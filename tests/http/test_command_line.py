@@ -417,6 +417,27 @@ def test_standard_output_takes_all_or_it_is_told(
     assert ended == Ended(141, DATA[:1], "")
 
 
+def test_streams_that_are_closed(
+    run: CommandLine, client: Client, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x").write_bytes(DATA)
+    assert_silent(run.in_shell(f"memchunk put x --name {name} 2>&-"))
+    assert_silent(run.in_shell(f"memchunk get {name} -o copy <&- >&- 2>&-"))
+    assert (tmp_path / "copy").read_bytes() == client.get(name) == DATA
+    for command in f"get {name} -o -", f"ls {name}", f"stat {name}", "--help", "get -h":
+        assert_failed(run.in_shell(f"memchunk {command} >&-"), 1, "Bad file descriptor")
+        assert run.in_shell(f"memchunk {command} >&- 2>&-").status == 1
+    assert_failed(run.in_shell(f"memchunk put - --name {name}2 <&-"), 1, "Bad file descriptor")
+    assert [info.name for info in client.list(name)] == [name]
+
+
+def test_streams_that_are_full(run: CommandLine, name: str) -> None:
+    assert run.in_shell(f"memchunk get {name} 2>/dev/full") == Ended(3, b"", "")
+    assert run.in_shell(f"memchunk rm {name} {name}2 2>/dev/full") == Ended(3, b"", "")
+    for command in "--help", "--version", "get --help", "completion bash":
+        assert_failed(run.in_shell(f"memchunk {command} >/dev/full"), 1, "No space left")
+
+
 # --- looking
 
 
