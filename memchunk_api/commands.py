@@ -72,7 +72,9 @@ def connected(url: str, **options: Any) -> Iterator[Client]:
     except ValueError as error:
         raise click.UsageError(f"{error} (see --url, MEMCHUNK_URL, MEMCHUNK_TOKEN)") from None
     # An exception, so that half a download is cleared away as after Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    for each in signal.SIGTERM, signal.SIGHUP:
+        if signal.getsignal(each) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(each, lambda number, _: sys.exit(128 + number))
     terminal.tell_of_waiting()
     with client:
         yield client

@@ -357,7 +357,9 @@ class Stall:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "kill"]
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["Ctrl-C", "kill", "terminal closed"],
 )
 def test_an_interrupted_download_leaves_nothing(
     run: CommandLine, tmp_path: Path, number: signal.Signals, status: int
@@ -373,6 +375,26 @@ def test_an_interrupted_download_leaves_nothing(
     assert out == b""
     assert b"Traceback" not in err
     assert err.count(b"\n") <= 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_under_nohup_goes_on_when_the_terminal_is_closed(
+    run: CommandLine, tmp_path: Path
+) -> None:
+    server = Stall()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = run.start("get", "x", "--url", server.url)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with process:
+        assert server.sent.wait(30)
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        server.close()
+        process.communicate(timeout=30)
+    assert process.returncode == 7
     assert list(tmp_path.iterdir()) == []
 
 
