@@ -86,13 +86,21 @@ def _walk(directory: Path, base: str) -> Iterator[Sendable | LocalError]:
 
 
 def target_of(name: str, output: str | None) -> Path:
-    """Where a file called `name` goes: `output`, or into it, or into the current directory."""
+    """Where a file called `name` goes: `output`, or into it, or into the current directory.
+
+    Raises:
+        LocalError: `output` ends with a slash, and is no directory.
+    """
     own = name.rpartition("/")[2]
     if own.startswith("-"):  # which the next command would take for an option
         own = "_" + own[1:]
     if output is None:
         return Path(own)
-    return Path(output, own) if Path(output).is_dir() else Path(output)
+    if Path(output).is_dir():
+        return Path(output, own)
+    if output.endswith("/"):
+        raise LocalError(f"{output} is no directory; make it first, or leave out the slash")
+    return Path(output)
 
 
 def is_device(target: Path) -> bool:

@@ -172,6 +172,8 @@ def test_where_a_download_goes(run: CommandLine, client: Client, name: str, tmp_
     assert (tmp_path / "dir" / "target").read_text() == "x"
     assert (tmp_path / "link").is_symlink()
     assert_failed(run("get", name, "-o", "no/such/directory"), 1, "no/such")
+    assert_failed(run("get", name, "-o", "none/"), 1, "none/ is no directory")
+    assert not (tmp_path / "none").exists()
     assert_silent(run("get", name, "-o", "/dev/null", "-f"))
     assert not Path("/dev/null").is_file()
     assert_failed(run("get", name, "-o", "/dev/full"), 1, "/dev/full", "No space")
