@@ -8,6 +8,14 @@ from memchunk_api import streams
 
 
 def main() -> None:
+    """Run the command line; Ctrl-C is told of by the verbs, and before there is one by nobody."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run() -> None:
     """Run the command line, or say what to install for it."""
     streams.mend()
     try:

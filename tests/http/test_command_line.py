@@ -380,6 +380,12 @@ def test_an_interrupted_download_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_interrupt_before_there_is_a_command(run: CommandLine, tmp_path: Path) -> None:
+    interrupt = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(30)"
+    (tmp_path / "click.py").write_text(interrupt)  # found first, and so imported
+    assert run("ls") == Ended(130, b"", "")
+
+
 def test_a_download_under_nohup_goes_on_when_the_terminal_is_closed(
     run: CommandLine, tmp_path: Path
 ) -> None:
