@@ -17,6 +17,7 @@ import httpx
 
 from memchunk import (
     KEEP,
+    AlreadyExistsError,
     ChangedError,
     CorruptError,
     EvictedError,
@@ -191,13 +192,17 @@ class Client:
             change["replace"] = True
         headers = {} if if_match is None else {"If-Match": entity_tags(if_match)}
         with self._about(name):
-            return self._exchange.ask_about(
-                "PATCH",
-                metadata_location(name),
-                headers=headers,
-                json=change,
-                again=new_name is None,
-            )
+            try:
+                return self._exchange.ask_about(
+                    "PATCH",
+                    metadata_location(name),
+                    headers=headers,
+                    json=change,
+                    again=new_name is None,
+                )
+            except AlreadyExistsError as error:
+                error.name = new_name  # the one that is taken
+                raise
 
     def touch(self, name: str, *, ttl: int | float | None) -> FileInfo:
         """Let a file expire `ttl` seconds from now, or never (None): see `Store.touch`."""

@@ -459,6 +459,7 @@ def test_renaming_onto_another_file(files: Store | Client, folder: str) -> None:
     with pytest.raises(AlreadyExistsError) as raised:
         files.rename(f"{folder}a", f"{folder}b")
     assert str(raised.value).endswith("or replace it (replace=True)")
+    assert raised.value.name == f"{folder}b"
     assert files.get(f"{folder}a") == b"a"
     assert files.get(f"{folder}b") == b"b"
     files.rename(f"{folder}a", f"{folder}b", replace=True)
