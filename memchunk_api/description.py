@@ -44,6 +44,8 @@ def entity_tag(info: FileInfo) -> str:
 
 def entity_tags(sha256s: Collection[str]) -> str:
     """The value of an If-Match that only files with one of these sha256s meet."""
+    if isinstance(sha256s, str):  # one, and no collection of letters
+        sha256s = [sha256s]
     # Of none it must not be left out, nor be empty; and no file has an empty tag.
     return ", ".join(f'"{sha256}"' for sha256 in sha256s) or '""'
 

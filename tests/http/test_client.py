@@ -249,7 +249,8 @@ def test_if_match(files: Store | Client, name: str) -> None:
     assert files.get(name) == b"old"
     files.put(name, b"new", if_match=[sha256(b"other"), sha256(b"old")])
     assert files.get(name) == b"new"
-    files.delete(name, if_match=[sha256(b"new")])
+    files.put(name, b"newer", if_match=sha256(b"new"))  # one alone will do
+    files.delete(name, if_match=sha256(b"newer"))
     with pytest.raises(NotFoundError):
         files.delete(name, if_match=[sha256(b"new")])
 
