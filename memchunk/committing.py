@@ -40,16 +40,6 @@ class Commit(NamedTuple):
     settled: bool = False
 
 
-class OutcomeUnknownError(Exception):
-    """The commit was sent and its answer not seen: the file may be there, now or in a moment."""
-
-    def __init__(self, error: BaseException, manifest: Manifest, over: Entry | None) -> None:
-        super().__init__(error)
-        self.error = error
-        self.manifest = manifest
-        self.over = None if over is None else over.manifest
-
-
 class Committer:
     """Commits the writes of an index."""
 
@@ -93,16 +83,17 @@ class Committer:
         """Store the chunks and commit them in one round trip, if there is no file yet.
 
         Returns the commit, or None; what may be written over by `commit` then; and the
-        replies to the chunks. Raises what `look` does, `OutcomeUnknownError`, and
+        replies to the chunks. Raises what `look` does, `UnavailableError`, and
         `DigestMismatchError` before anything is sent.
         """
         manifest = draft.manifest(order, time.time())
         record, touches = self._catalog.beside(manifest), self._settling(manifest)
+        draft.offered = manifest, None
         try:
             created = self._index.create(manifest, chunks, [*record, *touches])
-        except BaseException as error:
-            if not self._stands_after(error, manifest):
-                raise OutcomeUnknownError(error, manifest, over=None) from error
+        except UnavailableError:
+            if not self._is_seen(manifest):
+                raise
             return Commit(manifest, over=None), None, []
         refused = any(reply.word != "STORED" for reply in created.ahead)
         if created.done and not refused:
@@ -112,6 +103,7 @@ class Committer:
             self._amender.put_back(manifest, None)
         else:
             self._catalog.look_after(manifest)
+        draft.offered = None
         # the chunks are drafts again, for the next step may come to nothing
         drafts = self._backend.touches(draft.generation, draft.count, DRAFT_SECONDS)
         seen, _ = self.look(order, beside=drafts)
@@ -121,21 +113,24 @@ class Committer:
         """Put the manifest of stored chunks in place of what was `seen` there.
 
         Where others were faster, look again. Raises what `look` does, `DigestMismatchError`,
-        `StorageFullError` and `OutcomeUnknownError`.
+        `StorageFullError` and `UnavailableError`.
         """
         manifest = draft.manifest(order, time.time())
         record, touches = self._catalog.beside(manifest), self._settling(manifest)
         for _ in range(MAX_COMMITS):
+            draft.offered = manifest, None if seen is None else seen.manifest
             try:
                 done, replies = self._index.put(manifest, over=seen, beside=[*record, *touches])
             except StorageFullError:
-                raise  # refused: nothing was put
-            except BaseException as error:
-                if not self._stands_after(error, manifest):
-                    raise OutcomeUnknownError(error, manifest, over=seen) from error
+                draft.offered = None
+                raise
+            except UnavailableError:
+                if not self._is_seen(manifest):
+                    raise
                 return Commit(manifest, over=seen)
             if done:
                 return self._done(manifest, seen, replies, len(record))
+            draft.offered = None
             seen, _ = self.look(order)
         raise ChangedError(
             f"{order.name!r} was changed {MAX_COMMITS} times while being written, or the "
@@ -147,25 +142,28 @@ class Committer:
         """See that a file that stands is listed and keeps its chunks; free the one before it.
 
         Raises `StorageFullError` where chunks are gone: what stood there before does so again.
+        After any other exception, `give_up` sees to the rest.
         """
         manifest = commit.manifest
         before = None if commit.over is None else commit.over.manifest
-        try:
-            self._catalog.added(manifest, commit.recorded)
-            intact = commit.settled or self._amender.settle(manifest)
-        except BaseException:
-            self._amender.doubt(manifest, before)
-            raise
-        if not intact:
+        self._catalog.added(manifest, commit.recorded)
+        if not (commit.settled or self._amender.settle(manifest)):
             self._amender.put_back(manifest, before)
             self._backend.free(manifest.generation, manifest.layout.chunk_count)
             raise crowded_out(manifest.name)
         if before is not None:
             self._amender.release(before)
 
-    def doubt(self, unknown: OutcomeUnknownError) -> None:
-        """Look later what became of it. Where it was not put, its chunks expire as drafts."""
-        self._amender.doubt(unknown.manifest, unknown.over)
+    def give_up(self, draft: Draft) -> None:
+        """Free the chunks of a write that was broken off; not of one that may stand.
+
+        What became of such a one, is looked at later. Where it was not put, its chunks expire
+        as drafts.
+        """
+        if draft.offered is None:
+            self._backend.free(draft.generation, draft.count)
+        else:
+            self._amender.doubt(*draft.offered)
 
     def _permitted(self, order: Order, found: Entry | None) -> Entry | None:
         """What was found, once it is at rest; raise where it must not be written over."""
@@ -193,13 +191,8 @@ class Committer:
         touched = all(reply.word == "TOUCHED" for reply in replies[records:])
         return Commit(manifest, over, replies[:records], touched and manifest.expires is None)
 
-    def _stands_after(self, error: BaseException, manifest: Manifest) -> bool:
-        """Whether a manifest is seen to stand although memcached did not say so.
-
-        After an interrupt there is no time to look.
-        """
-        if not isinstance(error, UnavailableError):
-            return False
+    def _is_seen(self, manifest: Manifest) -> bool:
+        """Whether a manifest is seen to stand although memcached did not say so."""
         try:
             seen, _ = self._index.look(manifest.name)
         except UnavailableError:

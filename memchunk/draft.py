@@ -38,6 +38,8 @@ class Draft:
         count: how many chunks they are.
         crc32s: of each of them, once all are stored.
         sha256: of the whole file, in hex, then.
+        offered: the manifest that may stand since, and what it then replaced; None as long as
+            it is certain that none stands.
     """
 
     rule: Rule
@@ -46,6 +48,7 @@ class Draft:
     count: int = 0
     crc32s: Sequence[int] = ()
     sha256: str = ""
+    offered: tuple[Manifest, Manifest | None] | None = None
 
     def manifest(self, order: Order, now: float) -> Manifest:
         """The manifest that makes these chunks the file that was ordered.

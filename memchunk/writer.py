@@ -13,7 +13,7 @@ from memchunk import protocol
 from memchunk.backend import Backend
 from memchunk.bulk import CHUNKS_IN_FLIGHT, BulkClient
 from memchunk.checksum import crc32
-from memchunk.committing import Commit, Committer, OutcomeUnknownError, crowded_out
+from memchunk.committing import Commit, Committer, crowded_out
 from memchunk.digest import Checksums, ChecksumsInOne, Sha256
 from memchunk.draft import Draft, Order
 from memchunk.expiry import DRAFT_SECONDS
@@ -42,13 +42,10 @@ class Writer:
         draft = self._draft(order.name)
         try:
             commit = self._put(order, blocks, draft)
-        except OutcomeUnknownError as unknown:
-            self._committer.doubt(unknown)
-            raise unknown.error from unknown.error.__cause__
+            self._committer.follow_up(commit)
         except BaseException:
-            self._backend.free(draft.generation, draft.count)
+            self._committer.give_up(draft)
             raise
-        self._committer.follow_up(commit)
         info = commit.manifest.info(replaced=commit.over is not None)
         # unasked, only a damaged file is replaced
         healed = info.replaced and not order.replace and order.if_match is None

@@ -1,0 +1,77 @@
+"""Interrupted (Ctrl-C, a time limit) at any moment, a write leaves the old file or the new."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from memchunk import NotFoundError, Store, amend, committing, writer
+from tests.items import Items
+from tests.test_owed import forever
+
+OLD, NEW = os.urandom(3000), os.urandom(5000)
+WHERE = {module.__file__ for module in (writer, committing, amend)}
+
+
+class Interrupted(BaseException):
+    """Comes out of the blue, as KeyboardInterrupt does."""
+
+
+def interrupted(moment: int, act: Callable[[], object]) -> bool:
+    """Do it, and interrupt it at that moment (from 0); False where it is over before.
+
+    The moments are those before each instruction of the modules `WHERE`, and each return.
+    """
+    left = moment
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename not in WHERE:
+            return None
+        frame.f_trace_opcodes = True
+        if event in ("opcode", "return"):
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                raise Interrupted
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    except Interrupted:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("old", [None, OLD], ids=["new", "replaced"])
+@pytest.mark.parametrize("ttl", [None, 1000])
+def test_at_any_moment_of_a_put(
+    store: Store, items: Items, old: bytes | None, ttl: int | None
+) -> None:
+    moment = 0
+    while True:
+        with suppress(NotFoundError):
+            store.delete("f")
+        if old is not None:
+            store.put("f", old)
+        if not interrupted(moment, lambda: store.put("f", NEW, replace=True, ttl=ttl)):
+            break
+        try:
+            assert store.get("f") in (old, NEW)
+        except NotFoundError:
+            assert old is None
+        store.put(f"g{moment}", b"")  # what is owed is done before the next write
+        store.delete(f"g{moment}")
+        moment += 1
+    assert moment > 100
+    assert forever(items) == 0
