@@ -195,13 +195,18 @@ class Amender:
 
     def put_back(self, manifest: Manifest, before: Manifest | None) -> None:
         """Put back what `manifest` replaced; where others replaced that one since, free it."""
-        seen, _ = self._index.look(manifest.name)
-        if seen is not None and seen.manifest is not None and _is(seen.manifest, manifest):
+        for _ in range(MAX_ATTEMPTS):
+            seen, _ = self._index.look(manifest.name)
+            if seen is None or seen.manifest is None or not _is(seen.manifest, manifest):
+                break
             if before is None:
-                self._index.remove(manifest.name, seen)
+                if self._index.remove(manifest.name, seen):
+                    return
             elif self._index.put(before, over=seen)[0]:
                 self.settle(before)
                 return
+        else:
+            raise too_busy(manifest.name)
         if before is not None:
             self.release(before)
 

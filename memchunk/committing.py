@@ -151,7 +151,7 @@ class Committer:
             self._amender.put_back(manifest, before)
             self._backend.free(manifest.generation, manifest.layout.chunk_count)
             raise crowded_out(manifest.name)
-        if before is not None:
+        if before is not None and not stands(commit.over, manifest):
             self._amender.release(before)
 
     def give_up(self, draft: Draft) -> None:

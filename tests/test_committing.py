@@ -74,6 +74,19 @@ def at_commit(
     monkeypatch.setattr(store._index, "create", spoiled)
 
 
+def lose_the_connection_after_a_look(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    """The next look at a name is the last thing on its connection: its unique number is void."""
+    look = store._index.look
+
+    def last(name: str) -> Any:
+        monkeypatch.undo()
+        seen = look(name)
+        store.close()
+        return seen
+
+    monkeypatch.setattr(store._index, "look", last)
+
+
 @pytest.mark.parametrize("size", [0, 1, 4096, SMALL_BYTES])
 @pytest.mark.parametrize("ttl", [None, 1000])
 def test_a_new_small_file_is_one_round_trip(
@@ -216,6 +229,37 @@ def test_a_refused_chunk_is_sent_again(
     assert writer.get("f") == NEW
     assert short_lived(items) == set()
     assert orphans(items) == {}
+
+
+def test_a_refused_chunk_is_sent_again_where_the_connection_was_lost_meanwhile(
+    writer: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_room(created: Creation) -> Creation:
+        lose_the_connection_after_a_look(monkeypatch, writer)
+        for key in items.chunks():
+            items.client.delete(key)
+        return created._replace(ahead=[Reply("REFUSED", text="SERVER_ERROR out of memory")])
+
+    at_commit(monkeypatch, writer, without_room)
+    assert not writer.put("f", NEW).replaced
+    assert writer.get("f") == NEW
+    assert orphans(items) == {}
+
+
+def test_one_that_meets_itself_does_not_free_its_chunks(
+    writer: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However its manifest has come to stay where a chunk was refused."""
+
+    def without_room(created: Creation) -> Creation:
+        monkeypatch.setattr(writer._amender, "put_back", lambda *_: None)
+        for key in items.chunks():
+            items.client.delete(key)
+        return created._replace(ahead=[Reply("REFUSED", text="SERVER_ERROR out of memory")])
+
+    at_commit(monkeypatch, writer, without_room)
+    writer.put("f", NEW)
+    assert writer.get("f") == NEW
 
 
 def test_the_one_that_it_meets_has_gone_before_it_looks(

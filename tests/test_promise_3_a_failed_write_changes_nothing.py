@@ -31,11 +31,13 @@ from memchunk.breaker import Breaker
 from memchunk.bulk import BulkClient
 from memchunk.expiry import DRAFT_SECONDS
 from memchunk.layout import CHUNK_BYTES, MAX_FILE_BYTES
+from memchunk.manifest import Manifest
 from memchunk.protocol import Command, Reply
 from memchunk.wire import Terms
 from tests.items import Items
 from tests.relay import Relay
 from tests.servers import LocalMemcached
+from tests.test_committing import lose_the_connection_after_a_look
 from tests.together import together
 
 OLD = b"the old file" * 1000
@@ -460,6 +462,33 @@ def test_a_chunk_is_evicted_at_the_moment_of_the_commit(
 
     with pytest.raises(StorageFullError):
         store.put("f", b"new" * 1000, replace=True, progress=evict)
+    assert items.all() == before
+    if old is not None:
+        assert store.get("f") == old
+
+
+@pytest.mark.parametrize("old", [None, OLD])
+def test_the_same_where_the_connection_is_lost_meanwhile(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch, old: bytes | None
+) -> None:
+    """What was seen is then of no use any more, which does not mean that others were there."""
+    if old is not None:
+        store.put("f", old)
+    before = items.all()
+    settle = store._amender.settle
+
+    def evicted(manifest: Manifest) -> bool:
+        monkeypatch.undo()
+        for key in items.chunks():
+            if key not in before:
+                items.client.delete(key)
+        intact = settle(manifest)
+        lose_the_connection_after_a_look(monkeypatch, store)
+        return intact
+
+    monkeypatch.setattr(store._amender, "settle", evicted)
+    with pytest.raises(StorageFullError):
+        store.put("f", b"new" * 1000, replace=True, ttl=1000)
     assert items.all() == before
     if old is not None:
         assert store.get("f") == old
