@@ -210,21 +210,32 @@ class Amender:
         if before is not None:
             self.release(before)
 
-    def doubt(self, manifest: Manifest, over: Manifest | None = None) -> None:
-        """Look later whether a manifest was put, over another one, and do then what follows."""
-        resolve = partial(self._resolve, manifest, over)
+    def take_back(self, manifest: Manifest, before: Manifest | None) -> None:
+        """Put back what a write replaced whose chunks made way, and free what is left of them."""
+        # in this order, for nobody would free them where the answer to putting back is lost
+        self._backend.free(manifest.generation, manifest.layout.chunk_count)
+        self.put_back(manifest, before)
+
+    def doubt(
+        self, manifest: Manifest, over: Manifest | None = None, *, written: bool = False
+    ) -> None:
+        """Look later whether a manifest was put, over another one, and do then what follows.
+
+        Where its chunks were `written` for it, it does not stay without them.
+        """
+        resolve = partial(self._resolve, manifest, over, written=written)
         self._owed.do_later(self._index.server_of(manifest.name), resolve)
 
-    def _resolve(self, manifest: Manifest, over: Manifest | None) -> None:
+    def _resolve(self, manifest: Manifest, over: Manifest | None, *, written: bool) -> None:
         seen, _ = self._index.look(manifest.name)
         if seen is None or seen.manifest is None or not _is(seen.manifest, manifest):
             return
         self._catalog.added(seen.manifest)
         if not self._moves.leave_origin(seen.manifest):
             self.put_back(seen.manifest, over)
-            return
-        self.settle(seen.manifest)
-        if over is not None:
+        elif not self.settle(seen.manifest) and written:
+            self.take_back(seen.manifest, over)
+        elif over is not None:
             self.release(over)
 
     def catch_up(self) -> None:

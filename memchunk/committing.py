@@ -148,8 +148,7 @@ class Committer:
         before = None if commit.over is None else commit.over.manifest
         self._catalog.added(manifest, commit.recorded)
         if not (commit.settled or self._amender.settle(manifest)):
-            self._amender.put_back(manifest, before)
-            self._backend.free(manifest.generation, manifest.layout.chunk_count)
+            self._amender.take_back(manifest, before)
             raise crowded_out(manifest.name)
         if before is not None and not stands(commit.over, manifest):
             self._amender.release(before)
@@ -163,7 +162,7 @@ class Committer:
         if draft.offered is None:
             self._backend.free(draft.generation, draft.count)
         else:
-            self._amender.doubt(*draft.offered)
+            self._amender.doubt(*draft.offered, written=True)
 
     def _permitted(self, order: Order, found: Entry | None) -> Entry | None:
         """What was found, once it is at rest; raise where it must not be written over."""

@@ -6,10 +6,12 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from memchunk import Store, UnavailableError
+from memchunk import EvictedError, NotFoundError, Store, UnavailableError
+from memchunk.index import Creation
 from memchunk.layout import CHUNK_BYTES
 from memchunk.manifest import Manifest
 from memchunk.protocol import Command, Reply
@@ -37,6 +39,16 @@ def silence_from(store: Store, number: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend, "exchange", exchange_in_silence)
         yield
+
+
+def away_at_the_next_look(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    """memcached does not answer the next time that somebody looks at a name."""
+
+    def away(name: str) -> None:
+        monkeypatch.undo()
+        raise UnavailableError("it does not answer", server="memcached")
+
+    monkeypatch.setattr(store._index, "look", away)
 
 
 def forever(items: Items) -> int:
@@ -69,6 +81,82 @@ def test_a_file_is_freed_although_nobody_saw_that_it_was_replaced(
     store.put("g", b"")
     assert orphans(items) == {}
     assert store.get("f") == FILE[::-1]
+
+
+@pytest.mark.parametrize("old", [None, FILE])
+def test_a_file_that_nobody_saw_stand_does_not_stay_without_its_chunks(
+    store: Store, items: Items, old: bytes | None
+) -> None:
+    if old is not None:
+        store.put("f", old)
+    with silence_from(store, 2), pytest.raises(UnavailableError):
+        store.put("f", FILE[::-1], replace=True)
+    items.lose("f", 0)
+    store.put("g", b"")
+    assert orphans(items) == {}
+    if old is not None:
+        assert store.get("f") == old
+    else:
+        with pytest.raises(NotFoundError):
+            store.get("f")
+
+
+def test_one_that_was_only_changed_does(store: Store, items: Items) -> None:
+    """What became of it has a name."""
+    store.put("f", FILE)
+    with silence_from(store, 2), pytest.raises(UnavailableError):
+        store.touch("f", ttl=1000)
+    items.lose("f", 0)
+    store.put("g", b"")
+    with pytest.raises(EvictedError):
+        store.get("f")
+
+
+@pytest.mark.parametrize("old", [None, FILE])
+def test_what_stood_before_is_put_back_although_memcached_was_away_meanwhile(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch, old: bytes | None
+) -> None:
+    if old is not None:
+        store.put("f", old)
+    settle = store._amender.settle
+
+    def evicted(manifest: Manifest) -> bool:
+        monkeypatch.undo()
+        items.lose("f", 0)
+        intact = settle(manifest)
+        away_at_the_next_look(monkeypatch, store)
+        return intact
+
+    monkeypatch.setattr(store._amender, "settle", evicted)
+    with pytest.raises(UnavailableError):
+        store.put("f", FILE[::-1], replace=True, ttl=1000)
+    store.put("g", b"")
+    assert orphans(items) == {}
+    if old is not None:
+        assert store.get("f") == old
+    else:
+        with pytest.raises(NotFoundError):
+            store.get("f")
+
+
+def test_the_same_for_a_small_file_whose_chunk_was_refused(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = store._index.create
+
+    def without_room(*arguments: Any) -> Creation:
+        monkeypatch.undo()
+        created = create(*arguments)
+        items.lose("f", 0)
+        away_at_the_next_look(monkeypatch, store)
+        return created._replace(ahead=[Reply("REFUSED", text="SERVER_ERROR out of memory")])
+
+    monkeypatch.setattr(store._index, "create", without_room)
+    with pytest.raises(UnavailableError):
+        store.put("f", b"new")
+    store.put("g", b"")
+    assert "f" not in store
+    assert list(items.all()) == [items.manifest_key("g")]
 
 
 def test_the_same_for_a_rename_and_its_old_name_goes(store: Store, items: Items) -> None:
