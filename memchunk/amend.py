@@ -76,6 +76,9 @@ class Amender:
             amended = changes.apply(manifest, time.time())
             if to is None and amended == manifest and changes.ttl is KEEP:
                 return manifest.info()
+            if not self._moves.leave_origin(manifest):
+                self._index.remove(name, entry)  # the file is there, and the chunks are its own
+                continue
             if changes.ttl is not KEEP and _outlives(amended.expires, manifest.expires):
                 missing = self._touch_chunks(amended)
             else:
@@ -140,7 +143,6 @@ class Amender:
         None where others changed something meanwhile.
         """
         target = self._target(new, replace=replace)
-        self._moves.leave_origin(manifest)
         moving = manifest._replace(
             move=secrets.token_hex(16),
             moved_from=None,

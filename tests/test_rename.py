@@ -17,6 +17,7 @@ from memchunk import AlreadyExistsError, ChangedError, NotFoundError, Store, Una
 from memchunk.layout import CHUNK_BYTES
 from memchunk.manifest import Manifest
 from memchunk.record import seal
+from tests.faults.sweep import short_lived
 from tests.items import Items
 from tests.relay import Relay
 from tests.together import together
@@ -227,14 +228,40 @@ def test_the_chunks_stay_for_the_name_that_a_late_rename_was_taken_back_to(
     store: Store, items: Items
 ) -> None:
     """Such a one that has died meanwhile: whoever deletes the new name leaves the chunks."""
+    taken_back(store, items)
+    store.delete("g")
+    assert store.get("f") == CONTENT
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda store: store.rename("g", "h"),
+        lambda store: store.touch("g", ttl=5),
+        lambda store: store.update("g", content_type="text/plain"),
+    ],
+    ids=["rename", "touch", "update"],
+)
+def test_nor_is_the_file_changed_under_the_new_name(
+    store: Store, items: Items, verb: Callable[[Store], object]
+) -> None:
+    """It would stand under a third name, or its chunks would expire."""
+    taken_back(store, items)
+    with pytest.raises(NotFoundError):
+        verb(store)
+    assert [name for name in ("f", "g", "h") if name in store] == ["f"]
+    assert short_lived(items) == set()
+    assert store.get("f") == CONTENT
+
+
+def taken_back(store: Store, items: Items) -> None:
+    """The file stands as "f", and as "g", which a rename that came too late has put."""
     store.put("f", CONTENT)
     record = items.manifest("f") | {"move": "0" * 32}
     del record["crc32"]
     items.client.set(items.manifest_key("f"), seal(record))
     items.client.set(items.manifest_key("g"), seal(record | {"name": "g", "moved_from": "f"}))
     assert store.get("g") == CONTENT
-    store.delete("g")
-    assert store.get("f") == CONTENT
 
 
 NAMES = ["a", "b", "c"]
