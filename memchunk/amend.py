@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Collection
@@ -11,7 +12,7 @@ from functools import partial
 from memchunk.backend import Backend
 from memchunk.catalog import Catalog
 from memchunk.errors import StorageFullError, UnavailableError
-from memchunk.expiry import KEEP, Keep, chunk_exptime, expiry
+from memchunk.expiry import CLOCK_SECONDS, KEEP, Keep, chunk_exptime, expiry
 from memchunk.index import Entry, Index, already_exists, changed, not_found, readable, stands
 from memchunk.manifest import FileInfo, Manifest
 from memchunk.moves import MAX_ATTEMPTS, Moves, too_busy
@@ -115,12 +116,15 @@ class Amender:
         before or after: whoever comes last sees what the manifest says in the end.
         """
         for _ in range(MAX_ATTEMPTS):
+            expires = math.inf if manifest.expires is None else manifest.expires
+            if expires <= time.time():
+                return True  # perhaps it was renamed, and has got another lifetime since
             missing = self._touch_chunks(manifest)
             seen, _ = self._index.look(manifest.name)
             if seen is None or seen.manifest is None or not stands(seen, manifest):
-                # It was replaced or deleted, and so are its chunks; or it was renamed, and
-                # perhaps stays for good since: then they must not go before it.
-                if manifest.expires is not None:
+                # It was replaced or deleted, or has just expired, and its chunks go, too; or it
+                # was renamed, and perhaps stays for good since: then they must not go before it.
+                if time.time() < expires - CLOCK_SECONDS < math.inf:
                     self._touch_chunks(manifest._replace(expires=None))
                 return True
             if missing:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 MAX_RELATIVE_SECONDS = 30 * 24 * 3600  # above, memcached reads an exptime as a time of day
 LATEST_SECOND = 2**31 - 1  # memcached reads exptime as a signed 32-bit number: 2038-01-19
 NEVER = 0
+CLOCK_SECONDS = 1  # so often memcached's clock ticks: an item may go so much before its time
 
 CHUNK_MARGIN_SECONDS = 60  # chunks outlive their manifest, so that a slow reader can finish
 DRAFT_SECONDS = 3600  # the lifetime of chunks without a manifest; no put takes longer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from memchunk import EvictedError, NotFoundError, Store, UnavailableError
-from memchunk.index import Creation
+from memchunk.index import Creation, Entry
 from memchunk.layout import CHUNK_BYTES
 from memchunk.manifest import Manifest
 from memchunk.protocol import Command, Reply
@@ -223,6 +224,54 @@ def test_a_lifetime_that_is_set_late_does_not_shorten_what_another_has_set_since
     store.touch("f", ttl=5)
     assert short_lived(items) == set()
     assert store.get("g") == FILE
+
+
+def test_nor_where_it_comes_when_the_file_would_have_expired(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = store._amender.settle
+
+    def after_others(manifest: Manifest) -> bool:
+        monkeypatch.undo()
+        store.rename("f", "g")
+        store.touch("g", ttl=None)
+        assert manifest.expires is not None
+        time.sleep(manifest.expires - time.time())
+        return settle(manifest)
+
+    monkeypatch.setattr(store._amender, "settle", after_others)
+    store.put("f", FILE, ttl=1)
+    assert short_lived(items) == set()
+    assert store.get("g") == FILE
+
+
+@pytest.mark.parametrize("verb", ["put", "touch"])
+def test_a_file_that_expires_while_its_lifetime_is_being_set_leaves_no_chunk_for_good(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    look, touch_chunks = store._index.look, store._amender._touch_chunks
+
+    def until_it_is_gone(name: str) -> tuple[Entry | None, list[Reply]]:
+        monkeypatch.undo()
+        while (seen := look(name))[0] is not None:
+            time.sleep(0.01)
+        return seen
+
+    def touch_late(manifest: Manifest) -> list[int]:
+        monkeypatch.undo()
+        monkeypatch.setattr(store._index, "look", until_it_is_gone)
+        return touch_chunks(manifest)
+
+    if verb == "touch":
+        store.put("f", FILE)
+    monkeypatch.setattr(store._amender, "_touch_chunks", touch_late)
+    if verb == "put":
+        store.put("f", FILE, ttl=1)
+    else:
+        store.touch("f", ttl=1)
+    assert "f" not in store
+    assert len(items.all()) == 2
+    assert forever(items) == 0
 
 
 def test_chunks_that_were_to_stay_expire_where_another_has_said_so_since(
