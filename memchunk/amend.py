@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from memchunk.backend import Backend
 from memchunk.catalog import Catalog
-from memchunk.errors import StorageFullError, UnavailableError
+from memchunk.errors import StorageFullError
 from memchunk.expiry import CLOCK_SECONDS, KEEP, Keep, chunk_exptime, expiry
 from memchunk.index import Entry, Index, already_exists, changed, not_found, readable, stands
 from memchunk.manifest import FileInfo, Manifest
@@ -89,24 +90,11 @@ class Amender:
                 self._reader.successor(manifest, missing)  # raises, unless it was replaced
                 continue
             if to is None:
-                record = self._catalog.beside(amended)
-                try:
-                    done, replies = self._index.put(amended, over=entry, beside=record)
-                except UnavailableError:
-                    self.doubt(amended)
-                    raise
-                if not done:
-                    continue
-                self._catalog.added(amended, replies)
-                replaced = False
+                info = self._stay(amended, entry, changes)
             else:
-                moved = self._move(amended, entry, to, replace=changes.replace)
-                if moved is None:
-                    continue
-                amended, replaced = moved
-            if changes.ttl is not KEEP and not self.settle(amended):
-                raise evicted(amended, self._reader.missing(amended))
-            return amended.info(replaced=replaced)
+                info = self._move(amended, entry, to, changes)
+            if info is not None:
+                return info
         raise too_busy(name)
 
     def settle(self, manifest: Manifest) -> bool:
@@ -138,16 +126,24 @@ class Amender:
         exptime = chunk_exptime(manifest.expires, time.time())
         return self._backend.touch_chunks(manifest.generation, manifest.layout.chunk_count, exptime)
 
-    def _move(
-        self, manifest: Manifest, entry: Entry, new: str, *, replace: bool
-    ) -> tuple[Manifest, bool] | None:
-        """Put a manifest under another name, over `entry`, which stands under its own.
+    def _stay(self, manifest: Manifest, entry: Entry, changes: Changes) -> FileInfo | None:
+        """Put a manifest over `entry`; None where others changed something meanwhile."""
+        with self._seen_to_later(manifest):
+            record = self._catalog.beside(manifest)
+            done, replies = self._index.put(manifest, over=entry, beside=record)
+            if not done:
+                return None
+            self._catalog.added(manifest, replies)
+            self._settle(manifest, changes)
+        return manifest.info()
 
-        Returns the manifest under its new name and whether it replaced a file there, or
-        None where others changed something meanwhile.
-        """
-        target = self._target(new, replace=replace)
-        moving = manifest._replace(
+    def _move(
+        self, manifest: Manifest, entry: Entry, new: str, changes: Changes
+    ) -> FileInfo | None:
+        """Take `entry` away and put a manifest under another name; None as `_stay` does."""
+        target = self._target(new, replace=changes.replace)
+        # as it was but for the mark: a rename that comes to nothing changes nothing
+        moving = readable(entry)._replace(
             move=secrets.token_hex(16),
             moved_from=None,
             moving_to=new,
@@ -156,27 +152,32 @@ class Amender:
         marked, _ = self._index.put(moving, over=entry)
         if not marked:
             return None
-        moved = moving._replace(name=new, moved_from=manifest.name, moving_to=None, moving_since=0)
-        try:
+        moved = manifest._replace(name=new, move=moving.move, moved_from=manifest.name)
+        over = None if target is None else target.manifest
+        # perhaps it was put: the mark stays, and whoever comes next looks
+        with self._seen_to_later(moved, over):
             record = self._catalog.beside(moved)
-            done, replies = self._index.put(moved, over=target, beside=record)
-        except StorageFullError:
-            self._moves.unmark(moving)
-            raise
-        except UnavailableError:  # perhaps it was put: the mark stays, and whoever comes next looks
-            self.doubt(moved, None if target is None else target.manifest)
-            raise
-        if not done:
-            self._moves.unmark(moving)
-            return None
-        self._catalog.added(moved, replies)
-        if not self._moves.leave_origin(moved):
-            self.put_back(moved, None if target is None else target.manifest)
-            return None
-        self._catalog.removed(manifest)
-        if target is not None and target.manifest is not None:
-            self.release(target.manifest)
-        return moved, target is not None
+            try:
+                done, replies = self._index.put(moved, over=target, beside=record)
+            except StorageFullError:
+                self._moves.unmark(moving)
+                raise
+            if not done:
+                self._moves.unmark(moving)
+                return None
+            self._catalog.added(moved, replies)
+            if not self._moves.leave_origin(moved):
+                self.put_back(moved, over)
+                return None
+            self._catalog.removed(manifest)
+            if over is not None:
+                self.release(over)
+            self._settle(moved, changes)
+        return moved.info(replaced=target is not None)
+
+    def _settle(self, manifest: Manifest, changes: Changes) -> None:
+        if changes.ttl is not KEEP and not self.settle(manifest):
+            raise evicted(manifest, self._reader.missing(manifest))
 
     def at_rest(self, name: str, entry: Entry | None) -> Entry | None:
         """What stands under a name, once it is not on its way to another: see `Moves`."""
@@ -215,6 +216,15 @@ class Amender:
             raise too_busy(manifest.name)
         if before is not None:
             self.release(before)
+
+    @contextmanager
+    def _seen_to_later(self, manifest: Manifest, over: Manifest | None = None) -> Iterator[None]:
+        """Where the block, which puts a manifest, is left by an exception, `doubt` it."""
+        try:
+            yield
+        except BaseException:
+            self.doubt(manifest, over)
+            raise
 
     def take_back(self, manifest: Manifest, before: Manifest | None) -> None:
         """Put back what a write replaced whose chunks made way, and free what is left of them."""

@@ -26,9 +26,11 @@ class Owed:
         """Do it now, or later where that cannot be."""
         try:
             act()
-        except MemchunkError as error:
-            log.warning("chunks will be freed later: %s", error)
+        except BaseException as error:
             self.do_later(server, act)
+            if not isinstance(error, MemchunkError):
+                raise
+            log.warning("chunks will be freed later: %s", error)
 
     def do_later(self, server: Server, act: Act) -> None:
         """Keep it for `catch_up`."""

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -75,3 +76,36 @@ def test_at_any_moment_of_a_put(
         moment += 1
     assert moment > 100
     assert forever(items) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store, name, _: store.touch(name, ttl=1000),
+        lambda store, name, new: store.rename(name, new, replace=True),
+        lambda store, name, new: store.update(name, new_name=new, replace=True, ttl=1000),
+    ],
+    ids=["touch", "rename", "both"],
+)
+def test_at_any_moment_of_a_change(
+    store: Store, items: Items, change: Callable[[Store, str, str], object]
+) -> None:
+    """Chunks stay for good where their file does, and only there."""
+    moment = 0
+    while True:
+        name, new = f"f{moment}", f"g{moment}"
+        store.put(name, OLD)
+        store.put(new, NEW)
+        if not interrupted(moment, partial(change, store, name, new)):
+            break
+        store.put("h", b"", replace=True)  # what is owed is done before the next write
+        held = [store.get(each) for each in (name, new) if each in store]
+        assert held in ([OLD, NEW], [OLD])
+        moment += 1
+    assert moment > 100
+    assert forever(items) == 0
+    expires = items.all()
+    for info in store.list():
+        if info.size:
+            manifest, chunk = items.manifest_key(info.name), items.chunk_key(info.name, 0)
+            assert (expires[manifest] == -1) == (expires[chunk] == -1)

@@ -208,6 +208,23 @@ def test_a_delete_is_over_once_the_name_is_gone(store: Store, items: Items) -> N
     assert orphans(items) == {}
 
 
+def test_also_where_it_is_interrupted_since(
+    store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    store.put("f", FILE)
+    with monkeypatch.context() as patch:
+        patch.setattr(store._backend, "free", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.delete("f")
+        with pytest.raises(KeyboardInterrupt):
+            store.put("g", b"")
+    store.put("g", b"")
+    assert orphans(items) == {}
+
+
 def test_a_lifetime_that_is_set_late_does_not_shorten_what_another_has_set_since(
     store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 
 import memchunk
-from memchunk import AlreadyExistsError, ChangedError, NotFoundError, Store, UnavailableError
+from memchunk import (
+    AlreadyExistsError,
+    ChangedError,
+    NotFoundError,
+    StorageFullError,
+    Store,
+    UnavailableError,
+)
 from memchunk.layout import CHUNK_BYTES
 from memchunk.manifest import Manifest
 from memchunk.record import seal
@@ -64,6 +71,23 @@ def test_onto_another_file(store: Store, items: Items) -> None:
     assert store.rename("f", "g", replace=True).replaced
     assert store.get("g") == CONTENT
     assert len(items.all()) == 3
+
+
+def test_one_that_comes_to_nothing_changes_nothing_else_either(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = store.put("f", CONTENT, content_type="text/plain")
+    put = store._index.put
+
+    def without_room(manifest: Manifest, **more: Any) -> Any:
+        if manifest.name == "g":
+            raise StorageFullError("out of memory")
+        return put(manifest, **more)
+
+    monkeypatch.setattr(store._index, "put", without_room)
+    with pytest.raises(StorageFullError):
+        store.update("f", new_name="g", content_type="image/png", ttl=1000)
+    assert store.stat("f") == before
 
 
 def test_nothing_to_rename(store: Store) -> None:
