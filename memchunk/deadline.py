@@ -7,7 +7,8 @@ through every function: a call runs in one thread, or in one task.
 from __future__ import annotations
 
 import time
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from weakref import ref
 
 
 class Deadline:
@@ -29,14 +30,6 @@ class Deadline:
         return self.end - time.monotonic()
 
 
-_running: ContextVar[Deadline | None] = ContextVar("memchunk deadline", default=None)
-
-
-def deadline(seconds: float) -> Deadline:
-    """The deadline of the call that runs; outside of any, a new one."""
-    return _running.get() or Deadline(seconds)
-
-
 # Classes, for `contextmanager` would cost a small file a percent of its time.
 
 
@@ -44,18 +37,43 @@ class Within:
     """A call of so many seconds runs, while the block does.
 
     One inside another shares the deadline of that.
+
+    Attributes:
+        deadline: when the call has to be over; only of the outermost.
     """
 
-    __slots__ = ("_seconds", "_token")
+    __slots__ = ("__weakref__", "_seconds", "_token", "deadline")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
     def __enter__(self) -> None:
-        self._token = _running.set(_running.get() or Deadline(self._seconds))
+        self._token: Token[ref[Within] | None] | None = None
+        if _now() is None:
+            self.deadline = Deadline(self._seconds)
+            self._token = _running.set(ref(self))
 
     def __exit__(self, _kind: object, _error: BaseException | None, _trace: object) -> None:
-        _running.reset(self._token)
+        if self._token is not None:
+            _running.reset(self._token)
+
+
+# Weak, for a signal's handler may raise in `__enter__` and `__exit__`, too: once the block is
+# gone, so is its call, and those after it have their own time.
+_running: ContextVar[ref[Within] | None] = ContextVar("memchunk deadline", default=None)
+
+
+def _now() -> Deadline | None:
+    running = _running.get()
+    if running is None:
+        return None
+    call = running()
+    return None if call is None else call.deadline
+
+
+def deadline(seconds: float) -> Deadline:
+    """The deadline of the call that runs; outside of any, a new one."""
+    return _now() or Deadline(seconds)
 
 
 class AtLeisure:
@@ -67,7 +85,7 @@ class AtLeisure:
     __slots__ = ("_began", "_running", "_token")
 
     def __enter__(self) -> None:
-        self._running = _running.get()
+        self._running = _now()
         self._token = _running.set(None)
         self._began = time.monotonic()
 
