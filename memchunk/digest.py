@@ -49,8 +49,8 @@ class Sha256:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._todo.put(None)  # also for one that an interrupt kept from being known
         if self._thread is not None:
-            self._todo.put(None)
             self._thread.join()
 
     def _start(self) -> None:
@@ -185,9 +185,9 @@ def _move_off(processor: int | None) -> None:
     """
     if processor is None:
         return
-    allowed = os.sched_getaffinity(0)
-    others = allowed - {processor}
-    if others:
-        with suppress(OSError):  # it is advice; a sandbox may not know it
+    with suppress(OSError):  # it is advice; a sandbox may not know it
+        allowed = os.sched_getaffinity(0)
+        others = allowed - {processor}
+        if others:
             os.sched_setaffinity(0, others)
             os.sched_setaffinity(0, allowed)

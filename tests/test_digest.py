@@ -55,6 +55,31 @@ def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
     test_blocks_in_order_large_or_small()
 
 
+class Interrupt(BaseException):
+    """What the handler of a signal raises."""
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_an_interrupt_while_its_thread_is_started(
+    has_begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    threads: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        if has_begun:
+            start(thread)
+            threads.append(thread)
+        raise Interrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(Interrupt), Sha256() as sha256:
+        sha256.update(bytes(500_000))
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
 def test_what_is_to_be_done_then_is_done_where_the_block_is_hashed() -> None:
     done: list[str] = []
     for block in (bytes(10), bytes(5_000_000)):
@@ -155,6 +180,22 @@ def test_a_thread_moves_off_a_processor_if_there_are_others(
     else:
         assert placed in ([], [here, here])
     assert os.sched_getaffinity(0) == here
+
+
+@LINUX
+@pytest.mark.parametrize("call", ["sched_getaffinity", "sched_setaffinity"])
+def test_where_a_sandbox_lets_no_thread_ask_or_choose(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("not in here")
+
+    monkeypatch.setattr(os, call, refuse)
+    with Sha256(away_from=0) as sha256:
+        sha256.update(bytes(500_000))
+        sha256._done.get(timeout=5)
+        sha256._done.put(None)
+        assert sha256.hexdigest() == hashlib.sha256(bytes(500_000)).hexdigest()
 
 
 @LINUX
