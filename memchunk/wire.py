@@ -23,6 +23,11 @@ LONGEST_WAIT_SECONDS = 86_400.0
 TELLING_SECONDS = 1.0  # of silence, where the call had no time for a whole timeout
 # So that a chunk and then some is on its way at once, as over TCP, where the kernel sees to it.
 UNIX_SEND_BUFFER_BYTES = 1024 * 1024
+# How long the kernel itself waits, in microseconds.
+TICK = 1  # for bytes to come: until the next tick of its clock
+PAUSE = 100_000  # for room for more of what is being sent
+
+_WHOLE, _AT_ONCE = int(socket.MSG_WAITALL), int(socket.MSG_DONTWAIT)  # an enum's are slower
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,35 +71,41 @@ class Wire:
     """A connection, as bytes.
 
     Raises `OSError` where it is none any more, and `SilenceError`.
-    """
 
-    _takes_many = True  # parts at a time
-    _whole = int(socket.MSG_WAITALL)
+    Long waits are polls: Python's `poll` keeps its time, while a `recv` or `send` that a signal
+    interrupts before a byte is through begins its wait anew. What comes within the shortest
+    wait that the kernel knows, as small replies do, costs no poll; so signals without end that
+    are closer together than that (a few milliseconds) can still hold a wait up.
+    """
 
     def __init__(self, sock: socket.socket, timeout: float) -> None:
         self.sock = sock
-        self._timeout = self._wait = min(timeout, LONGEST_WAIT_SECONDS)
-        self._poller = select.poll()
-        self._poller.register(sock, select.POLLIN)
-        # The kernel keeps the time: Python would ask before each recv whether it may.
-        sock.settimeout(None)
-        self._set_wait(self._wait)
+        self._timeout = min(timeout, LONGEST_WAIT_SECONDS)
+        self._incoming, self._outgoing = select.poll(), select.poll()
+        self._incoming.register(sock, select.POLLIN)
+        self._outgoing.register(sock, select.POLLOUT)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        self.sock.settimeout(None)  # or Python would poll each time
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _microseconds(TICK))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _microseconds(PAUSE))
 
     def is_quiet(self) -> bool:
         """Whether nothing has come unasked for, such as the connection's end."""
-        return not self._poller.poll(0)
+        return not self._incoming.poll(0)
 
     def receive(self, target: memoryview, deadline: Deadline, *, whole: bool = False) -> int:
         """Receive into `target`, all of it at a time where that is `whole`; how many bytes came.
 
-        At the connection's end none do.
+        Fewer come where there is a pause between them, and none at the connection's end.
         """
-        if monotonic() > deadline.end - self._timeout or self._wait < self._timeout:
-            self._limit_wait(deadline)
-        try:
-            return self.sock.recv_into(target, 0, self._whole if whole else 0)
-        except (TimeoutError, BlockingIOError) as error:
-            raise self._silence(deadline) from error
+        while monotonic() < deadline.end:
+            try:
+                return self.sock.recv_into(target, 0, _WHOLE if whole else 0)
+            except BlockingIOError:
+                self._await(self._incoming, deadline)
+        raise SilenceError(deadline.seconds, waited=0)
 
     def send(self, parts: Sequence[Buffer], deadline: Deadline) -> None:
         """Send all parts, in order."""
@@ -109,46 +120,67 @@ class Wire:
                     sent = self._send_some(rest, deadline)
 
     def _send_some(self, parts: Sequence[Buffer], deadline: Deadline) -> int:
-        if monotonic() > deadline.end - self._timeout or self._wait < self._timeout:
-            self._limit_wait(deadline)
+        if len(parts) == 1 and monotonic() < deadline.end:  # small, as a rule: there is room
+            try:
+                return self.sock.send(parts[0], _AT_ONCE)
+            except BlockingIOError:
+                pass
+        self._await(self._outgoing, deadline)
         try:
-            if len(parts) == 1 or not self._takes_many:
-                return self.sock.send(parts[0])
             return self.sock.sendmsg(parts)
-        except (TimeoutError, BlockingIOError) as error:
-            raise self._silence(deadline) from error
+        except BlockingIOError:  # room for less than the kernel bothers with
+            return 0
 
-    def _limit_wait(self, deadline: Deadline) -> None:
-        """Let the next wait end with the call; not so early any more where there is time again."""
-        left = deadline.left()
-        if left <= 0:
-            raise SilenceError(deadline.seconds, waited=0)
-        self._wait = min(max(left, LEAST_WAIT_SECONDS), self._timeout)
-        self._set_wait(self._wait)
-
-    def _silence(self, deadline: Deadline) -> SilenceError:
-        limit = deadline.seconds if self._wait < self._timeout else self._timeout
-        return SilenceError(limit, waited=self._wait)
-
-    def _set_wait(self, wait: float) -> None:
-        timeval = struct.pack("ll", int(wait), int(wait % 1 * 1_000_000))
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self.sock.setsockopt(socket.SOL_SOCKET, option, timeval)
+    def _await(self, poller: select.poll, deadline: Deadline) -> None:
+        wait, limit = deadline.end - monotonic(), deadline.seconds
+        if wait > self._timeout:
+            wait = limit = self._timeout
+        if wait <= 0 or not poller.poll(wait * 1000):
+            raise SilenceError(limit, waited=max(wait, 0))
 
 
 class TlsWire(Wire):
-    """A connection in TLS: one record at a time, and Python keeps the time."""
+    """A connection in TLS: one record at a time, and Python polls."""
 
     sock: ssl.SSLSocket
-    _takes_many = False
-    _whole = 0
+
+    def _set_up(self) -> None:
+        self._wait = self._timeout
+        self.sock.settimeout(self._wait)
 
     def is_quiet(self) -> bool:
         """Whether nothing has come unasked for, be it deciphered already or not."""
         return not self.sock.pending() and super().is_quiet()
 
-    def _set_wait(self, wait: float) -> None:
-        self.sock.settimeout(wait)
+    def receive(self, target: memoryview, deadline: Deadline, *, whole: bool = False) -> int:  # noqa: ARG002
+        """Receive into `target`, one record at most, be it `whole` or not; how many bytes came.
+
+        At the connection's end none do.
+        """
+        limit = self._limit_wait(deadline)
+        try:
+            return self.sock.recv_into(target)
+        except TimeoutError as error:
+            raise SilenceError(limit, waited=self._wait) from error
+
+    def _send_some(self, parts: Sequence[Buffer], deadline: Deadline) -> int:
+        limit = self._limit_wait(deadline)
+        try:
+            return self.sock.send(parts[0])
+        except TimeoutError as error:
+            raise SilenceError(limit, waited=self._wait) from error
+
+    def _limit_wait(self, deadline: Deadline) -> float:
+        """Let the next wait end with the call, or after the timeout; the one that is sooner."""
+        wait, limit = deadline.left(), deadline.seconds
+        if wait > self._timeout:
+            wait = limit = self._timeout
+        if wait <= 0:
+            raise SilenceError(limit, waited=0)
+        if wait != self._wait:
+            self._wait = max(wait, LEAST_WAIT_SECONDS)
+            self.sock.settimeout(self._wait)
+        return limit
 
 
 def connect(server: tuple[str, int] | str, terms: Terms, deadline: Deadline) -> Wire:
@@ -173,6 +205,10 @@ def processor(sock: socket.socket) -> int | None:
         return None
     number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_INCOMING_CPU)
     return number if number >= 0 else None
+
+
+def _microseconds(number: int) -> bytes:
+    return struct.pack("ll", 0, number)
 
 
 def _connect(server: tuple[str, int] | str, terms: Terms, until: Deadline) -> Wire:

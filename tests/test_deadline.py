@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,9 +12,11 @@ from types import FrameType
 import pytest
 
 import memchunk
+from memchunk import UnavailableError
 from memchunk.call import Call
 from memchunk.deadline import AtLeisure, Within, deadline
 from memchunk.observer import Observer
+from tests.servers import LocalMemcached
 
 METHODS = [
     Within.__enter__,
@@ -80,3 +84,43 @@ def test_one_call_in_another_shares_its_time_but_not_what_is_the_users() -> None
             assert deadline(math.inf) is outer
         assert deadline(math.inf) is outer
     assert deadline(math.inf).seconds == math.inf
+
+
+@contextmanager
+def signalled(every: float, rescue: Callable[[], None]) -> Iterator[None]:
+    """A signal comes so often, as to what is profiled; after five seconds to the rescue."""
+    until = time.monotonic() + 5
+
+    def handle(*_: object) -> None:
+        if time.monotonic() > until:
+            rescue()
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, every, every)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("unix", [False, True])
+@pytest.mark.parametrize(("limit", "other"), [("timeout", "deadline"), ("deadline", "timeout")])
+@pytest.mark.parametrize("verb", ["get", "put"])
+def test_a_wait_ends_in_a_program_that_takes_signals(
+    start_memcached: Callable[..., LocalMemcached], verb: str, limit: str, other: str, unix: bool
+) -> None:
+    server = start_memcached(unix=unix)
+    limits: dict[str, float] = {limit: 0.4, other: 60}
+    content = os.urandom(20_000_000)  # more than there is room for on the way
+    with memchunk.connect(server.address, **limits) as store:  # type: ignore[arg-type]
+        store.put("f", b"content")
+        server.pause()
+        try:
+            with signalled(0.05, server.resume), pytest.raises(UnavailableError, match=r"0\.4 s"):
+                if verb == "get":
+                    store.get("f")
+                else:
+                    store.put("g", content)
+        finally:
+            server.resume()
