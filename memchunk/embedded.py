@@ -10,14 +10,15 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from memchunk.errors import UnavailableError
 
 START_SECONDS = 10.0
 POLL_SECONDS = 0.01
 
-# A subshell waits for the end of a pipe that this process holds open: however this
-# process ends, the pipe closes, and memcached is ended.
+# A subshell waits for a line from a pipe that this process holds open, or for its end: however
+# this process ends, the pipe closes (once no child has it either), and memcached is ended.
 _GUARD = """
 directory=$1; shift
 exec 3<&0
@@ -70,6 +71,7 @@ class Memcached:
             nobody = pwd.getpwnam("nobody")
             os.chown(self._directory, nobody.pw_uid, nobody.pw_gid)
             command += ["-u", "nobody"]
+        self._process = os.getpid()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as memcached runs
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", _GUARD, "memchunk-guard", self._directory, *command],
@@ -105,9 +107,15 @@ class Memcached:
         return True
 
     def close(self) -> None:
-        """End it, and wait until it has ended. May be called again."""
-        if self._guard.stdin is not None and not self._guard.stdin.closed:
-            self._guard.stdin.close()
+        """End it, and wait until it has ended. May be called again.
+
+        In a child that was forked since, memcached goes on: it is the parent's.
+        """
+        pipe = self._guard.stdin
+        if pipe is not None and not pipe.closed:
+            with suppress(BrokenPipeError), pipe:  # broken where memcached ended by itself
+                if os.getpid() == self._process:
+                    pipe.write(b"\n")  # children may have the pipe, too, so that it does not end
         self._guard.wait()
         self._log.close()
 
@@ -120,8 +128,10 @@ class Memcached:
 
 def _check_free(address: str) -> None:
     """Raise `UnavailableError` where somebody else listens at `address`."""
+    host, port = _host_and_port(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server(_host_and_port(address)).close()
+        socket.create_server((host, port), family=family).close()
     except OSError as error:
         raise UnavailableError(
             f"memcached did not start: {address} cannot be listened on ({error}); use another",

@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -35,10 +36,35 @@ def test_a_private_memcached() -> None:
     memcached.close()
 
 
-def test_on_a_port() -> None:
+@pytest.mark.parametrize("closes", [False, True])
+def test_it_ends_at_once_though_a_child_was_forked_since(closes: bool) -> None:
+    with Memcached() as memcached:
+        path = memcached.address.removeprefix("unix:")
+        child = os.fork()
+        if not child:
+            if closes:
+                memcached.close()  # which is not the child's to end
+            signal.pause()
+        try:
+            time.sleep(0.2)
+            with memchunk.connect(memcached.address) as store:
+                store.check()
+            kill = threading.Timer(5, os.kill, (child, signal.SIGKILL))
+            kill.start()
+            memcached.close()
+            assert kill.is_alive()
+            kill.cancel()
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert ended(path)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_on_a_port(host: str) -> None:
     from tests.servers import free_port
 
-    address = f"127.0.0.1:{free_port()}"
+    address = f"{host}:{free_port()}"
     with Memcached(address=address, options=["-t", "1"]) as memcached:
         assert memcached.address == address
         with memchunk.connect(address) as store:
