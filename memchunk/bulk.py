@@ -146,6 +146,8 @@ class BulkClient(Client):
                 name, _, found[name] = setting.partition(b" ")
             else:
                 raise MemcacheUnknownError("settings without an end")
+            if line not in (b"END", b"ERROR") and word != b"CLIENT_ERROR":
+                raise MemcacheUnknownError(f"unexpected line among settings {line[:64]!r}")
         except BaseException as error:
             self._give_up(error)
             raise

@@ -103,16 +103,20 @@ class Server:
         return self._chunk_bytes
 
     def _ask_chunk_bytes(self) -> int:
-        try:
-            with self.connection() as connection:
-                settings = connection.settings()
-        except UnavailableError:
-            if self.is_away:
-                raise
-            return CHUNK_BYTES  # twemproxy hangs up
-        slot, item = settings.get(b"slab_chunk_max", b""), settings.get(b"item_size_max", b"")
-        if slot.isdigit() and item.isdigit():
-            return chunk_bytes(int(slot), int(item))
+        for _ in range(HANG_UPS_THAT_TELL):
+            try:
+                with self.connection() as connection:
+                    settings = connection.settings()
+            except UnavailableError:
+                if self.is_away:
+                    raise
+                # Whoever hangs up on this as well, as one with too many connections, tells nothing.
+                self.exchange([protocol.get("memchunk")])
+                continue
+            slot, item = settings.get(b"slab_chunk_max", b""), settings.get(b"item_size_max", b"")
+            if slot.isdigit() and item.isdigit():
+                return chunk_bytes(int(slot), int(item))
+            break
         return CHUNK_BYTES
 
     def missing(self, keys: Sequence[str]) -> list[int]:
