@@ -22,12 +22,11 @@ from memchunk.index import MANIFESTS_AT_ONCE, Index, manifest_keys
 from memchunk.journal import SEGMENTS, SHARDS, Replay, token_of
 from memchunk.manifest import Manifest
 from memchunk.names import journal_key, manifest_key
-from memchunk.protocol import EXPIRE_AT_ONCE, Command, Reply
+from memchunk.protocol import EXPIRE_AT_ONCE, MAX_VALUE_BYTES, Command, Reply
 
 log = logging.getLogger("memchunk")
 
 SHARDS_AT_ONCE = 16
-MAX_SEGMENT_BYTES = 1024 * 1024
 MAX_LATE = 1024  # records
 MAX_COMPACTED = 8  # shards, in the course of one listing
 
@@ -174,7 +173,7 @@ class Catalog:
         """Look at the segment in use: is it time to compact it, or to go on to the next?"""
         segment = self._segments[shard]
         key = journal_key(self._backend.namespace, shard, segment)
-        [reply] = self._backend.exchange([protocol.gets(key, MAX_SEGMENT_BYTES)])
+        [reply] = self._backend.exchange([protocol.gets(key, MAX_VALUE_BYTES)])
         if reply.length < journal.ROLL_BYTES:
             return
         replay = Replay()
@@ -192,19 +191,26 @@ class Catalog:
             for shard in shards
             for segment in range(SEGMENTS)
         ]
-        replies = self._backend.exchange([protocol.gets(key, MAX_SEGMENT_BYTES) for key in keys])
+        replies = self._backend.exchange([protocol.gets(key, MAX_VALUE_BYTES) for key in keys])
         pairs = list(zip(keys, replies, strict=True))
         return [pairs[start : start + SEGMENTS] for start in range(0, len(pairs), SEGMENTS)]
 
     def _replay(self) -> list[Replay]:
-        """What the journal says, by shard."""
+        """What the journal says, by shard.
+
+        From now on, records are added where there is room.
+        """
         replays = []
         for start in range(0, SHARDS, SHARDS_AT_ONCE):
-            for segments in self._read(range(start, start + SHARDS_AT_ONCE)):
+            shards = range(start, start + SHARDS_AT_ONCE)
+            for shard, segments in zip(shards, self._read(shards), strict=True):
                 replay = Replay()
                 for _, reply in segments:
                     replay.read(reply.value)
                 replays.append(replay)
+                sizes = [reply.length for _, reply in segments]
+                roomy = (i for i, size in enumerate(sizes) if size < journal.ROLL_BYTES)
+                self._segments[shard] = next(roomy, SEGMENTS - 1)
         return replays
 
     def _tidy(self, wasteful: Iterable[int]) -> None:

@@ -231,6 +231,30 @@ def test_a_full_segment_rolls(store: Store, items: Items) -> None:
     assert len(items.client.get(full)) < 1000
 
 
+def test_a_segment_is_read_however_large_memcached_lets_it_become(
+    start_memcached: Callable[..., LocalMemcached],
+) -> None:
+    """As where each name is written by a process of its own, which does not know of its size."""
+    server = start_memcached("-I", "8m", "-m", "200")
+    first, second, late = same_shard(3)
+    items = Items(server.address, "mc1")
+    with memchunk.connect(server.address) as store:
+        store.put(first, b"")
+        [full] = items.journal()
+        junk = b"".join(journal.added(f"junk{number}", "00000001") for number in range(10_000))
+        for _ in range(20):
+            assert items.client.append(full, junk)
+        store.put(second, b"")
+        size = len(items.client.get(full))
+        assert size > 2 * 1024**2
+        replays = store._catalog._replay()
+        assert {first, second} < replays[0].names()
+        store.put(late, b"")  # where there is room
+        assert len(items.client.get(full)) == size
+        assert listed(store) == sorted([first, second, late])
+    items.close()
+
+
 def test_whoever_looks_compacts_what_is_full_of_repeats(
     store: Store, items: Items, monkeypatch: pytest.MonkeyPatch
 ) -> None:
