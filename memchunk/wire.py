@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from memchunk.deadline import Deadline
 from memchunk.protocol import Buffer
@@ -213,7 +214,7 @@ def _microseconds(number: int) -> bytes:
 
 def _connect(server: tuple[str, int] | str, terms: Terms, until: Deadline) -> Wire:
     if isinstance(server, tuple):
-        sock = socket.create_connection(server, _wait(until))
+        sock = _connect_to_any(server, until)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     else:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -231,6 +232,29 @@ def _connect(server: tuple[str, int] | str, terms: Terms, until: Deadline) -> Wi
     except BaseException:
         sock.close()
         raise
+
+
+def _connect_to_any(server: tuple[str, int], until: Deadline) -> socket.socket:
+    """Connect to the first of a host's addresses that answers in its share of the time."""
+    failure = OSError("its name has no address")
+    addresses = socket.getaddrinfo(*server, type=socket.SOCK_STREAM)
+    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+        share = _wait(until) / (len(addresses) - tried)
+        try:
+            return _connect_to(address, socket.socket(family, kind, protocol), share)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _connect_to(address: Any, sock: socket.socket, seconds: float) -> socket.socket:
+    try:
+        sock.settimeout(seconds)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _wait(until: Deadline) -> float:

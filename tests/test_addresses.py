@@ -6,7 +6,10 @@ import io
 import os
 import socket
 import ssl
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +168,51 @@ def test_a_unix_socket_sends_from_a_larger_buffer_where_there_is_one(
         assert (connection.sock.getsockopt(socket.SOL_SOCKET, option) > usual) is is_granted
         connection.send((b"version\r\n",), Deadline(5))
         assert connection.receive(memoryview(bytearray(100)), Deadline(5)) > 0
+
+
+@pytest.fixture
+def with_silent_ones(
+    start_memcached: Start, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, LocalMemcached]]:
+    """The address of a host of whose five addresses only the last answers, and what does."""
+    server = start_memcached(host="127.0.0.6")
+    port = int(server.address.rpartition(":")[2])
+    hosts = [f"127.0.0.{number}" for number in range(2, 7)]
+    resolve = socket.getaddrinfo
+
+    def resolve_many(host: str, *more: Any, **options: Any) -> list[Any]:
+        found = hosts if host == "many.example" else [host]
+        return [each for host in found for each in resolve(host, *more, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_many)
+    with ExitStack() as stack:
+        for host in hosts[:-1]:
+            listener = stack.enter_context(socket.socket())
+            listener.bind((host, port))
+            listener.listen(0)
+            for _ in range(3):  # until its queue is full
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                with suppress(BlockingIOError):
+                    waiting.connect((host, port))
+        yield f"many.example:{port}", server
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others refuse where the queue is full")
+@pytest.mark.parametrize("limit", ["connect_timeout", "deadline"])
+def test_the_time_to_connect_is_that_for_all_addresses_of_a_host(
+    with_silent_ones: tuple[str, LocalMemcached], limit: str
+) -> None:
+    address, server = with_silent_ones
+    limits: Any = {"connect_timeout": 60, limit: 1}
+    with memchunk.connect(address, **limits) as store:
+        began = time.monotonic()
+        with pytest.raises(NotFoundError):
+            store.get("f")
+        server.kill()
+        with pytest.raises(UnavailableError):
+            store.get("f")
+        assert time.monotonic() - began < 3
 
 
 def test_tls_on_a_unix_socket_is_refused(certificate: Certificate) -> None:
