@@ -41,7 +41,7 @@ def expiry(ttl: int | float | None, now: float) -> int | None:
         raise TypeError(f"a ttl is a number of seconds or None, not {type(ttl).__name__}")
     if not ttl > 0:
         raise ValueError("a ttl is more than 0 seconds; leave it out for a file that stays")
-    if not now + ttl < LATEST_SECOND - CHUNK_MARGIN_SECONDS:
+    if not ttl < LATEST_SECOND - CHUNK_MARGIN_SECONDS - now:
         last = datetime.fromtimestamp(LATEST_SECOND, UTC)
         raise ValueError(f"memcached cannot count past {last:%Y-%m-%d}; use a smaller ttl")
     return math.ceil(now + ttl)

@@ -22,6 +22,7 @@ from memchunk.record import sealed, to_json, unseal
 VERSION = 1
 MAX_MANIFEST_BYTES = 64 * 1024
 MAX_CONTENT_TYPE_CHARS = 255
+LATEST_MS = 253_402_300_799_999  # the last that a datetime can be, at the end of the year 9999
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RANDOM_BITS = re.compile(r"[0-9a-f]{32}")
@@ -48,8 +49,8 @@ class FileInfo:
         content_type: its media type.
         created_at: when it was stored (UTC).
         expires_at: when it expires (UTC), or None for never.
-        replaced: True only on what `put` returns, where an earlier file (whole or
-            damaged) stood under the name.
+        replaced: True only on what `put` and `rename` return, where an earlier file (whole
+            or damaged) stood under the name.
     """
 
     name: str
@@ -191,7 +192,7 @@ def _manifest(
     if not (
         0 <= size <= MAX_FILE_BYTES
         and 0 <= padding < chunk_size <= MAX_FILE_BYTES
-        and 0 <= created_ms <= 2**53
+        and 0 <= created_ms <= LATEST_MS
         and 0 <= moving_since <= 2**53
     ):
         raise ValueError("one of its numbers is out of range")

@@ -20,6 +20,7 @@ KEYS_REMEMBERED = 1024
 
 _CHUNKS = ":c"
 
+_CHUNK_KEY = re.compile(r"[A-Za-z0-9._-]+:c\{([0-9a-f]{32})\}\|#\|([0-9]{1,6})")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc
 _NO_SEGMENTS = frozenset(("", ".", ".."))
 _NAMESPACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -93,10 +94,10 @@ def chunk_prefix(namespace: str) -> str:
     return namespace + _CHUNKS
 
 
-def generation_of(key: str) -> tuple[str, int]:
-    """The generation and the index in the key of a chunk."""
-    generation, _, index = key.partition("{")[2].partition("}|#|")
-    return generation, int(index)
+def generation_of(key: str) -> tuple[str, int] | None:
+    """The generation and the index in the key of a chunk; None where it is none."""
+    found = _CHUNK_KEY.fullmatch(key)
+    return None if found is None else (found[1], int(found[2]))
 
 
 def journal_key(namespace: str, shard: int, segment: int) -> str:

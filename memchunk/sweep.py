@@ -66,8 +66,9 @@ def _lasting(backend: Backend) -> dict[str, int]:
     counts: dict[str, int] = {}
     for server in backend.servers.values():
         for key, expires in server.items(chunk_prefix(backend.namespace)):
-            if expires > latest:
-                generation, index = generation_of(key)
+            chunk = generation_of(key)  # somebody else may use the namespace, too
+            if chunk is not None and expires > latest:
+                generation, index = chunk
                 counts[generation] = max(counts.get(generation, 0), index + 1)
     return counts
 

@@ -190,7 +190,7 @@ def connect(server: tuple[str, int] | str, terms: Terms, deadline: Deadline) -> 
     Raises `OSError`; `SilenceError` and `ssl.SSLError` are such.
     """
     limit = deadline.seconds if deadline.left() < terms.connect_timeout else terms.connect_timeout
-    until = Deadline(min(terms.connect_timeout, deadline.left()))
+    until = Deadline(min(terms.connect_timeout, deadline.left(), LONGEST_WAIT_SECONDS))
     try:
         return _connect(server, terms, until)
     except TimeoutError as error:

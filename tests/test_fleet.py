@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import socket
@@ -445,6 +446,21 @@ def test_without_a_deadline_a_call_takes_as_long_as_it_goes_on(
     memcached_address: str, namespace: str
 ) -> None:
     with memchunk.connect(memcached_address, namespace=namespace, deadline=None) as store:
+        store.put("f", b"content")
+        assert store.get("f") == b"content"
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e10])
+def test_any_time_may_be_as_long_as_it_goes_on(
+    memcached_address: str, namespace: str, seconds: float
+) -> None:
+    with memchunk.connect(
+        memcached_address,
+        namespace=namespace,
+        timeout=seconds,
+        connect_timeout=seconds,
+        deadline=None,
+    ) as store:
         store.put("f", b"content")
         assert store.get("f") == b"content"
 

@@ -11,6 +11,7 @@ from memchunk import CorruptError
 from memchunk.expiry import LATEST_SECOND
 from memchunk.layout import MAX_FILE_BYTES, Layout, Rule
 from memchunk.manifest import (
+    LATEST_MS,
     MAX_MANIFEST_BYTES,
     Manifest,
     UnknownVersionError,
@@ -137,6 +138,7 @@ def test_a_version_not_known_here_is_refused(version: object) -> None:
         {"crc32s": [0, 1]},
         {"created_ms": -1},
         {"created_ms": 2**60},
+        {"created_ms": LATEST_MS + 1},
         {"created_ms": True},
         {"expires": LATEST_SECOND + 1},
         {"expires": 0.5},
@@ -264,3 +266,8 @@ def test_content_types_that_are_allowed(content_type: str) -> None:
 def test_content_types_that_are_not_allowed(content_type: str) -> None:
     with pytest.raises(ValueError, match="content type"):
         check_content_type(content_type)
+
+
+def test_the_latest_moment_that_can_be_told() -> None:
+    latest = EXAMPLE._replace(created_ms=LATEST_MS)
+    assert decode(encode(latest), NAME).info().created_at.year == 9999

@@ -46,6 +46,12 @@ def test_what_no_manifest_names_expires_within_the_hour(
     assert store.sweep() == 0
 
 
+def test_what_others_keep_in_the_namespace_is_no_chunk(store: Store, items: Items) -> None:
+    for key in ("counter", "c", "c{ab}|#|1", f"c{{{'0' * 32}}}|#|x", f"c{{{'0' * 32}}}|#|{10**9}"):
+        assert items.client.set(f"{items.namespace}:{key}", b"5", noreply=False)
+    assert store.sweep() == 0
+
+
 def test_what_a_manifest_names_keeps_its_lifetime(store: Store, items: Items) -> None:
     store.put("stays", CONTENT)
     store.put("small", b"small")
