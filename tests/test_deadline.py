@@ -1,3 +1,5 @@
+"""The time that a call may take holds, whatever signals come, and ends with the call."""
+
 from __future__ import annotations
 
 import math
