@@ -20,11 +20,12 @@ from typing import Any
 from memchunk import protocol
 from memchunk.backend import Backend
 from memchunk.checksum import crc32
-from memchunk.errors import LockedError, MemchunkError, TooLargeError, WrongOffsetError
+from memchunk.errors import LockedError, MemchunkError, TooLargeError
 from memchunk.lock import Lock
 from memchunk.names import lock_key
 from memchunk.parts import Parts
 from memchunk.plan import Landing, Upload
+from memchunk.registry import wrong_offset
 from memchunk.sources import CallersFile
 
 log = logging.getLogger("memchunk")
@@ -76,11 +77,7 @@ class Appender:
             first, filled = self._first(end), len(end.tail)
             here = self._offset(first, filled)
             if offset != here:
-                raise WrongOffsetError(
-                    f"the upload has {here} bytes; go on from there, not from {offset}",
-                    name=self._upload.name,
-                    offset=here,
-                )
+                raise wrong_offset(self._upload, here, offset)
             self._discard_beyond(end)
             buffer = self._buffer()
             buffer[:filled] = end.tail

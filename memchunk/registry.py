@@ -16,6 +16,7 @@ from memchunk.errors import (
     CorruptError,
     NotFoundError,
     UploadIncompleteError,
+    WrongOffsetError,
 )
 from memchunk.names import upload_key
 from memchunk.plan import MAX_RECORD_BYTES, Upload
@@ -159,6 +160,15 @@ def incomplete(upload: Upload, missing: list[int]) -> UploadIncompleteError:
         "send them, then finish it",
         name=upload.name,
         missing=missing,
+    )
+
+
+def wrong_offset(upload: Upload, here: int, asked: int) -> WrongOffsetError:
+    """The error for bytes from `asked` on, for an upload that has bytes up to `here`."""
+    return WrongOffsetError(
+        f"the upload has {here} bytes; go on from there, not from {asked}",
+        name=upload.name,
+        offset=here,
     )
 
 

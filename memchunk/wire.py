@@ -133,11 +133,18 @@ class Wire:
             return 0
 
     def _await(self, poller: select.poll, deadline: Deadline) -> None:
-        wait, limit = deadline.end - monotonic(), deadline.seconds
+        wait, limit = self._wait_until(deadline)
+        if not poller.poll(wait * 1000):
+            raise SilenceError(limit, waited=wait)
+
+    def _wait_until(self, deadline: Deadline) -> tuple[float, float]:
+        """How long the next wait may take: to the timeout or the deadline, and which of them."""
+        wait, limit = deadline.left(), deadline.seconds
         if wait > self._timeout:
             wait = limit = self._timeout
-        if wait <= 0 or not poller.poll(wait * 1000):
-            raise SilenceError(limit, waited=max(wait, 0))
+        if wait <= 0:
+            raise SilenceError(limit, waited=0)
+        return wait, limit
 
 
 class TlsWire(Wire):
@@ -173,11 +180,7 @@ class TlsWire(Wire):
 
     def _limit_wait(self, deadline: Deadline) -> float:
         """Let the next wait end with the call, or after the timeout; the one that is sooner."""
-        wait, limit = deadline.left(), deadline.seconds
-        if wait > self._timeout:
-            wait = limit = self._timeout
-        if wait <= 0:
-            raise SilenceError(limit, waited=0)
+        wait, limit = self._wait_until(deadline)
         if wait != self._wait:
             self._wait = max(wait, LEAST_WAIT_SECONDS)
             self.sock.settimeout(self._wait)

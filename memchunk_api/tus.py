@@ -21,9 +21,9 @@ from memchunk import (
     TooLargeError,
     Upload,
     UploadIncompleteError,
-    WrongOffsetError,
 )
 from memchunk.plan import LIFETIME_SECONDS
+from memchunk.registry import wrong_offset
 from memchunk_api import description, parameters, tusheaders
 from memchunk_api.access import facts_of
 from memchunk_api.body import Body, announced_length, essence
@@ -232,11 +232,7 @@ class OneUpload(Tus):
         if offset != here:
             if not upload.finished:
                 _tell_expiry(upload, resp)
-            raise WrongOffsetError(
-                f"the upload has {here} bytes; go on from there, not from {offset}",
-                name=upload.name,
-                offset=here,
-            )
+            raise wrong_offset(upload, here, offset)
 
     def _find(self, req: falcon.Request, upload_id: str) -> Upload:
         upload = self._store.uploads.get(upload_id)

@@ -215,14 +215,19 @@ def test_its_server_has_no_room_for_the_chunk(
     items.close()
 
 
+def refused(created: Creation, items: Items) -> Creation:
+    """As if memcached had had no room for the chunk."""
+    for key in items.chunks():
+        items.client.delete(key)
+    return created._replace(ahead=[Reply("REFUSED", text="SERVER_ERROR out of memory")])
+
+
 def test_a_refused_chunk_is_sent_again(
     writer: Store, recorder: Recorder, items: Items, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without_room(created: Creation) -> Creation:
         assert created.done
-        for key in items.chunks():
-            items.client.delete(key)
-        return created._replace(ahead=[Reply("REFUSED", text="SERVER_ERROR out of memory")])
+        return refused(created, items)
 
     at_commit(monkeypatch, writer, without_room)
     writer.put("f", NEW)
@@ -236,9 +241,7 @@ def test_a_refused_chunk_is_sent_again_where_the_connection_was_lost_meanwhile(
 ) -> None:
     def without_room(created: Creation) -> Creation:
         lose_the_connection_after_a_look(monkeypatch, writer)
-        for key in items.chunks():
-            items.client.delete(key)
-        return created._replace(ahead=[Reply("REFUSED", text="SERVER_ERROR out of memory")])
+        return refused(created, items)
 
     at_commit(monkeypatch, writer, without_room)
     assert not writer.put("f", NEW).replaced
@@ -253,9 +256,7 @@ def test_one_that_meets_itself_does_not_free_its_chunks(
 
     def without_room(created: Creation) -> Creation:
         monkeypatch.setattr(writer._amender, "put_back", lambda *_: None)
-        for key in items.chunks():
-            items.client.delete(key)
-        return created._replace(ahead=[Reply("REFUSED", text="SERVER_ERROR out of memory")])
+        return refused(created, items)
 
     at_commit(monkeypatch, writer, without_room)
     writer.put("f", NEW)

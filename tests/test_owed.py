@@ -84,6 +84,15 @@ def test_a_file_is_freed_although_nobody_saw_that_it_was_replaced(
     assert store.get("f") == FILE[::-1]
 
 
+def assert_stands(store: Store, old: bytes | None) -> None:
+    """The file "f" is the old one, or is not there where there was none."""
+    if old is not None:
+        assert store.get("f") == old
+    else:
+        with pytest.raises(NotFoundError):
+            store.get("f")
+
+
 @pytest.mark.parametrize("old", [None, FILE])
 def test_a_file_that_nobody_saw_stand_does_not_stay_without_its_chunks(
     store: Store, items: Items, old: bytes | None
@@ -95,11 +104,7 @@ def test_a_file_that_nobody_saw_stand_does_not_stay_without_its_chunks(
     items.lose("f", 0)
     store.put("g", b"")
     assert orphans(items) == {}
-    if old is not None:
-        assert store.get("f") == old
-    else:
-        with pytest.raises(NotFoundError):
-            store.get("f")
+    assert_stands(store, old)
 
 
 def test_one_that_was_only_changed_does(store: Store, items: Items) -> None:
@@ -133,11 +138,7 @@ def test_what_stood_before_is_put_back_although_memcached_was_away_meanwhile(
         store.put("f", FILE[::-1], replace=True, ttl=1000)
     store.put("g", b"")
     assert orphans(items) == {}
-    if old is not None:
-        assert store.get("f") == old
-    else:
-        with pytest.raises(NotFoundError):
-            store.get("f")
+    assert_stands(store, old)
 
 
 def test_the_same_for_a_small_file_whose_chunk_was_refused(

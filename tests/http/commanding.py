@@ -55,24 +55,17 @@ class CommandLine:
         self, *arguments: str | Path, stdin: bytes = b"", environ: Mapping[str, str] = NOTHING
     ) -> Ended:
         """Run it in a pipe."""
-        done = subprocess.run(
-            [*PROGRAM, *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            cwd=self.directory,
-            env={**self.environ, **environ},
-            timeout=60,
-            check=False,
-        )
-        assert b"Traceback" not in done.stderr, done.stderr.decode()
-        return Ended(done.returncode, done.stdout, done.stderr.decode())
+        return self._run([*PROGRAM, *map(str, arguments)], stdin, environ)
 
     def in_shell(self, line: str, environ: Mapping[str, str] = NOTHING) -> Ended:
         """Run a line of bash in which `memchunk` is the command."""
         program = "memchunk() { " + shlex.join(PROGRAM) + ' "$@"; }; '
+        return self._run(["bash", "-c", program + line], b"", environ)
+
+    def _run(self, command: list[str], stdin: bytes, environ: Mapping[str, str]) -> Ended:
         done = subprocess.run(
-            ["bash", "-c", program + line],
-            stdin=subprocess.DEVNULL,
+            command,
+            input=stdin,
             capture_output=True,
             cwd=self.directory,
             env={**self.environ, **environ},
